@@ -1,0 +1,57 @@
+"""Which data and which parents each method takes. One table, for the API, the docs and the tests."""
+
+from app.contract.base import Contract
+from app.contract.model_folder import BodyDescription, Granularity, InputKind
+
+MethodKey = tuple[str, str]  # (kind, type)
+
+
+class MethodTraits(Contract):
+    """`dataset_kinds` maps the input a body takes to the kind of data set that teaches this method on it.
+
+    A fine-tune takes a parent whose body reads one of these inputs at one of `granularities`.
+    """
+
+    dataset_kinds: dict[InputKind, str]
+    granularities: frozenset[Granularity] = frozenset(Granularity)
+
+
+METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
+    ("pretrain", "causal_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
+    ("pretrain", "autoencoder"): MethodTraits(dataset_kinds={InputKind.FEATURES: "vectors", InputKind.IMAGE: "images"}),
+    ("pretrain", "regression"): MethodTraits(dataset_kinds={InputKind.FEATURES: "scored_vectors"}),
+    ("finetune", "classification"): MethodTraits(
+        dataset_kinds={
+            InputKind.TEXT: "labeled_text",
+            InputKind.FEATURES: "labeled_vectors",
+            InputKind.IMAGE: "labeled_images",
+        }
+    ),
+    ("finetune", "regression"): MethodTraits(
+        dataset_kinds={InputKind.TEXT: "scored_text", InputKind.FEATURES: "scored_vectors"}
+    ),
+}
+
+#: Architectures read these inputs.
+ARCHITECTURE_INPUTS: dict[str, frozenset[InputKind]] = {
+    "transformer": frozenset({InputKind.TEXT}),
+    "mlp": frozenset({InputKind.FEATURES, InputKind.IMAGE}),
+    "conv": frozenset({InputKind.IMAGE}),
+}
+
+#: A data set of one of these kinds can stand in for the other: what it has besides is not read.
+DATASET_KIND_COVERS: dict[str, frozenset[str]] = {
+    "vectors": frozenset({"vectors", "labeled_vectors", "scored_vectors"}),
+    "images": frozenset({"images", "labeled_images"}),
+}
+
+
+def fits(method: MethodKey, body: BodyDescription) -> bool:
+    """Whether a fine-tune of this method can inherit that body."""
+    traits = METHOD_TRAITS[method]
+    return body.input in traits.dataset_kinds and body.granularity in traits.granularities
+
+
+def dataset_fits(wanted_kind: str, actual_kind: str) -> bool:
+    """Whether a data set of `actual_kind` teaches a method that wants `wanted_kind`."""
+    return actual_kind in DATASET_KIND_COVERS.get(wanted_kind, frozenset({wanted_kind}))

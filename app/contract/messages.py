@@ -1,0 +1,140 @@
+"""What processes say to each other: Celery names, the training process's assignment, and the lines it reports.
+
+A wake-up names a queue and no job: the row is the truth, and a message says only "look".
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from app.contract.base import Contract
+from app.contract.checkpoint import Environment
+from app.contract.errors import JobError
+from app.contract.model_folder import ModelDescription
+from app.contract.specs import JobSpec
+
+WAKE_TASK = "pretune.wake"
+CPU_QUEUE = "cpu"
+GPU_QUEUE = "gpu"
+
+#: Exit codes of a training process beside 0 (finished) and 1 (crashed).
+EXIT_FAILED = 10  # told by a `failed` line
+EXIT_STOPPED = 11  # SIGTERM was obeyed: a checkpoint was written
+
+LocalPath = Annotated[Path, Field(strict=False)]
+
+
+class Resolved(Contract):
+    """What the first attempt decided for the `auto` fields, and what only the data could tell. Later attempts reuse it.
+
+    `total_steps` is fixed here; `tokens_per_step` is null where the method counts no tokens.
+    """
+
+    device: Literal["cpu", "cuda"]
+    precision: Literal["fp32", "bf16"]
+    compile: bool
+    total_steps: int
+    evaluate_every_steps: int
+    checkpoint_every_steps: int
+    num_parameters: int
+    num_train_examples: int
+    num_validation_examples: int
+    tokens_per_step: int | None = None
+    vocab_size: int | None = None
+
+
+class DatasetInput(Contract):
+    """A data set, already local. `sha256` is the identity that caches are keyed by."""
+
+    path: LocalPath
+    filename: str
+    kind: str
+    columns: dict[str, str]
+    sha256: str
+
+
+class Assignment(Contract):
+    """All that a training process gets: one JSON line on its stdin. Local paths only.
+
+    `parent_model` is the folder of the parent's model; `resume_from` a verified checkpoint folder of this job.
+    `output_dir` receives `checkpoints/` and `artifacts/`; `cache_dir` is shared between jobs and may be emptied.
+    """
+
+    job_id: str
+    attempt: int
+    spec: JobSpec
+    dataset: DatasetInput
+    validation_dataset: DatasetInput | None = None
+    parent_model: LocalPath | None = None
+    resume_from: LocalPath | None = None
+    resolved: Resolved | None = None
+    output_dir: LocalPath
+    cache_dir: LocalPath
+
+
+class ReadyLine(Contract):
+    """The process has imported all it needs and waits for its assignment."""
+
+    type: Literal["ready"] = "ready"
+
+
+class ResolvedLine(Contract):
+    type: Literal["resolved"] = "resolved"
+    resolved: Resolved
+    environment: Environment
+
+
+class MetricsLine(Contract):
+    """Values at a step. Rates are over the last interval; both may be null at the first line."""
+
+    type: Literal["metrics"] = "metrics"
+    step: int
+    values: dict[str, float]
+    examples_per_second: float | None = None
+    tokens_per_second: float | None = None
+
+
+class CheckpointLine(Contract):
+    """A complete, fsynced checkpoint folder lies at `path`; its manifest tells the rest."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    step: int
+    path: LocalPath
+
+
+class ArtifactLine(Contract):
+    """A file for the user (a report, a grid of samples) lies at `path`."""
+
+    type: Literal["artifact"] = "artifact"
+    name: str
+    path: LocalPath
+    media_type: str
+
+
+class LogLine(Contract):
+    type: Literal["log"] = "log"
+    level: Literal["info", "warning"] = "info"
+    message: str
+
+
+class FinishedLine(Contract):
+    """The last line of a run that reached its end. `model_step` is the checkpoint that becomes the job's model."""
+
+    type: Literal["finished"] = "finished"
+    step: int
+    model_step: int
+    model: ModelDescription
+    reason: Literal["duration", "early_stopping"]
+
+
+class FailedLine(Contract):
+    type: Literal["failed"] = "failed"
+    error: JobError
+
+
+ReportLine = Annotated[
+    ReadyLine | ResolvedLine | MetricsLine | CheckpointLine | ArtifactLine | LogLine | FinishedLine | FailedLine,
+    Field(discriminator="type"),
+]
+report_line_adapter: TypeAdapter[ReportLine] = TypeAdapter(ReportLine)

@@ -1,0 +1,73 @@
+"""The folder of a finished model, as Hugging Face tools name its files, and our own description beside them.
+
+config.json          stock configuration (or ours, where no stock architecture exists)
+model.safetensors    weights; metadata exactly {"format": "pt"}, so equal weights give equal bytes
+tokenizer.json       where the model reads text
+pretune.json         ModelDescription: what serving and fine-tuning need to know
+README.md            the model card
+"""
+
+import hashlib
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from app.contract.base import Contract
+from app.contract.checkpoint import FileEntry
+from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+TOKENIZER_NAME = "tokenizer.json"
+DESCRIPTION_NAME = "pretune.json"
+CARD_NAME = "README.md"
+
+Label = str | int | bool
+
+
+class InputKind(StrEnum):
+    """What one example of a model's input is."""
+
+    TEXT = "text"
+    FEATURES = "features"
+    IMAGE = "image"
+
+
+class Granularity(StrEnum):
+    """What a body gives for one example: a vector a token [B, T, D], or one vector [B, D]."""
+
+    TOKENS = "tokens"
+    EXAMPLE = "example"
+
+
+class BodyDescription(Contract):
+    """What a fine-tune inherits. `input_shape` is [F] for features, [C, H, W] for images, null for text.
+
+    `code_size` is that of an autoencoder's body, whose encoding is the code.
+    """
+
+    architecture: Annotated[TransformerArchitecture | MlpArchitecture | ConvArchitecture, Field(discriminator="type")]
+    input: InputKind
+    granularity: Granularity
+    input_shape: Annotated[tuple[int, ...], Field(strict=False)] | None = None
+    vocab_size: int | None = None
+    code_size: int | None = None
+
+
+class ModelDescription(Contract):
+    """`method` is the last method trained; `labels` are in head order; `target_size` is the width of a regression."""
+
+    kind: Literal["pretrain", "finetune"]
+    method: str
+    body: BodyDescription
+    labels: Annotated[tuple[Label, ...], Field(strict=False)] | None = None
+    target_size: int | None = None
+    num_parameters: int
+
+
+def model_digest(files: Iterable[FileEntry]) -> str:
+    """The digest by which a model is loaded and cached: SHA-256 over its files' paths and digests, sorted."""
+    lines = sorted(f"{entry.sha256}  {entry.path}\n" for entry in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

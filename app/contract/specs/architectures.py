@@ -1,0 +1,72 @@
+"""Architectures: the numbers that shape a body. Each is one variant, told apart by `type`.
+
+Bounds here only keep absurd shapes out; the total size is checked by arithmetic in `app.contract.sizes`.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from app.contract.base import Contract
+
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Layers = Annotated[int, Field(ge=1, le=1_024)]
+Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class TransformerArchitecture(Contract):
+    """A pre-norm Transformer decoder (Vaswani et al. 2017) with RMSNorm, rotary positions and SwiGLU."""
+
+    type: Literal["transformer"] = "transformer"
+    num_layers: Layers = 4
+    width: Width = 256
+    num_heads: Annotated[int, Field(ge=1, le=1_024)] = 4
+    num_key_value_heads: Annotated[int, Field(ge=1, le=1_024)] | None = Field(
+        default=None, description="Grouped-query attention: must divide num_heads. Default: num_heads."
+    )
+    feed_forward_width: Width | None = Field(
+        default=None, description="Inner width of SwiGLU. Default: 8/3 of width, rounded up to a multiple of 32."
+    )
+    context_length: Annotated[int, Field(ge=2, le=1_048_576)] = 256
+    dropout: Dropout = 0.0
+    tie_embeddings: bool = True
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
+        if (self.width // self.num_heads) % 2:
+            raise ValueError(
+                f"width {self.width} / num_heads {self.num_heads} = {self.width // self.num_heads}: "
+                "rotary positions need an even head width"
+            )
+        if self.num_heads % self.key_value_heads:
+            raise ValueError(
+                f"num_heads {self.num_heads} is not divisible by num_key_value_heads {self.num_key_value_heads}"
+            )
+        return self
+
+    @property
+    def key_value_heads(self) -> int:
+        return self.num_key_value_heads or self.num_heads
+
+    @property
+    def inner_width(self) -> int:
+        """Inner width of SwiGLU: 8/3 of the width keeps the parameters of a 4x ReLU block (Shazeer 2020)."""
+        return self.feed_forward_width or -(-(8 * self.width) // 96) * 32
+
+
+class MlpArchitecture(Contract):
+    """Fully connected ReLU layers; the hidden widths from the input on."""
+
+    type: Literal["mlp"] = "mlp"
+    hidden_widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=256, strict=False)] = (128, 64)
+    dropout: Dropout = 0.0
+
+
+class ConvArchitecture(Contract):
+    """Strided 3x3 convolutions over images; each entry of `channels` halves height and width."""
+
+    type: Literal["conv"] = "conv"
+    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=16, strict=False)] = (16, 32)
+    dropout: Dropout = 0.0

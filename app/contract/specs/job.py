@@ -1,0 +1,91 @@
+"""JobSpec: what a user asks for. A union on `kind`, each side holding a union on `method.type`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from app.contract.base import Contract
+from app.contract.specs.methods import TRAINING_DEFAULTS, FinetuneMethod, PretrainMethod
+from app.contract.specs.training import DATASET_ID_PATTERN, TrainingOptions
+
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+CHECKPOINT_PATTERN = r"^(best|last|step:[0-9]{1,12})$"
+
+
+class Resources(Contract):
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    processes: Annotated[int, Field(ge=1, le=1)] = 1
+
+
+class FullStrategy(Contract):
+    """Every weight of the parent is trained."""
+
+    type: Literal["full"] = "full"
+
+
+class FrozenStrategy(Contract):
+    """Linear probe: only the task head is trained."""
+
+    type: Literal["frozen"] = "frozen"
+
+
+Strategy = Annotated[FullStrategy | FrozenStrategy, Field(discriminator="type")]
+
+
+class _Job(Contract):
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    dataset: Annotated[str, Field(pattern=DATASET_ID_PATTERN)]
+    training: TrainingOptions = TrainingOptions()
+    resources: Resources = Resources()
+    priority: Annotated[int, Field(ge=-1_000, le=1_000, description="Higher runs first.")] = 0
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_method_defaults(cls, data: Any) -> Any:
+        return fill_training_defaults(data)
+
+
+class PretrainSpec(_Job):
+    kind: Literal["pretrain"]
+    method: PretrainMethod
+
+
+class FinetuneSpec(_Job):
+    kind: Literal["finetune"]
+    parent: Annotated[str, Field(min_length=1, max_length=200, description="A job id, a model id or an alias.")]
+    method: FinetuneMethod
+    checkpoint: Annotated[str, Field(pattern=CHECKPOINT_PATTERN)] | None = Field(
+        default=None, description="Which checkpoint of a parent job: best, last or step:N. Default: the job's model."
+    )
+    strategy: Strategy = FullStrategy()
+
+
+JobSpec = Annotated[PretrainSpec | FinetuneSpec, Field(discriminator="kind")]
+job_spec_adapter: TypeAdapter[PretrainSpec | FinetuneSpec] = TypeAdapter(JobSpec)
+
+
+def fill_training_defaults(data: Any) -> Any:
+    """Put the method's own training defaults under what the user gave.
+
+    `optimizer` and `schedule` merge key by key while their `type` agrees; every other field is taken whole.
+    Anything malformed is left as it is, for validation to name.
+    """
+    if not isinstance(data, dict) or not isinstance(method := data.get("method"), dict):
+        return data
+    defaults = TRAINING_DEFAULTS.get((str(data.get("kind")), str(method.get("type"))))
+    given = data.get("training", {})
+    if defaults is None or not isinstance(given, dict):
+        return data
+    return data | {"training": defaults | given | _merged_parts(defaults, given)}
+
+
+def _merged_parts(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    merged = {}
+    for part in ("optimizer", "schedule"):
+        mine, theirs = defaults.get(part, {}), given.get(part)
+        if isinstance(theirs, dict):
+            same_type = theirs.get("type", mine.get("type")) == mine.get("type")
+            merged[part] = (mine if same_type else {}) | theirs
+    return merged

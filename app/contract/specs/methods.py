@@ -1,0 +1,81 @@
+"""Learning methods as users name them in `method.type`. One class a method; pretraining first, then fine-tuning.
+
+Adding a method: a class here, its row in `TRAINING_DEFAULTS` and in `app.contract.compatibility`, then the worker's
+maps. `tests/contract` fails until all of them agree.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from app.contract.base import Contract
+from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
+from app.contract.specs.tokenizers import BpeTokenizer
+
+
+class CausalLanguageModel(Contract):
+    """Next-token negative log-likelihood on plain text (Vaswani et al. 2017 for the Transformer)."""
+
+    type: Literal["causal_language_model"] = "causal_language_model"
+    architecture: TransformerArchitecture = TransformerArchitecture()
+    tokenizer: BpeTokenizer = BpeTokenizer()
+
+
+class Autoencoder(Contract):
+    """Squared reconstruction error through a narrow code, on vectors or images."""
+
+    type: Literal["autoencoder"] = "autoencoder"
+    architecture: Annotated[MlpArchitecture | ConvArchitecture, Field(discriminator="type")] = MlpArchitecture()
+    code_size: Annotated[int, Field(ge=1, le=65_536, description="Numbers in the code of one example.")] = 32
+
+
+class PretrainRegression(Contract):
+    """The source text's worked example: a ReLU network under mean squared error, Adam at 0.01."""
+
+    type: Literal["regression"] = "regression"
+    architecture: MlpArchitecture = MlpArchitecture(hidden_widths=(64,))
+
+
+class Classification(Contract):
+    """Cross-entropy over a label set; a linear head on the parent's body."""
+
+    type: Literal["classification"] = "classification"
+
+
+class FinetuneRegression(Contract):
+    """Mean squared error; a linear head on the parent's body, or the parent's own where it is a regression."""
+
+    type: Literal["regression"] = "regression"
+
+
+PretrainMethod = Annotated[CausalLanguageModel | Autoencoder | PretrainRegression, Field(discriminator="type")]
+FinetuneMethod = Annotated[Classification | FinetuneRegression, Field(discriminator="type")]
+
+#: What a method trains with where the user is silent: merged under the user's `training`.
+TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
+    ("pretrain", "causal_language_model"): {
+        "duration": {"steps": 500},
+        "optimizer": {"type": "adamw", "learning_rate": 2e-3},
+        "schedule": {"type": "cosine", "warmup_steps": 50},
+        "validation_fraction": 0.05,
+    },
+    ("pretrain", "autoencoder"): {
+        "duration": {"epochs": 50.0},
+        "batch_size": 64,
+        "optimizer": {"type": "adamw", "learning_rate": 2e-3, "weight_decay": 0.0},
+        "schedule": {"type": "cosine"},
+    },
+    ("pretrain", "regression"): {
+        "duration": {"epochs": 100.0},
+        "optimizer": {"type": "adam", "learning_rate": 0.01},
+    },
+    ("finetune", "classification"): {
+        "duration": {"epochs": 3.0},
+        "optimizer": {"type": "adamw", "learning_rate": 3e-4, "weight_decay": 0.01},
+        "schedule": {"type": "linear"},
+    },
+    ("finetune", "regression"): {
+        "duration": {"epochs": 100.0},
+        "optimizer": {"type": "adam", "learning_rate": 0.001},
+    },
+}

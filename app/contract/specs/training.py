@@ -1,0 +1,105 @@
+"""How to train: duration, optimizer, schedule, validation, checkpoints. The same for every method.
+
+Fields that may be `"auto"` are decided once, by the first attempt, and told in the job's `resolved`.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from app.contract.base import Contract
+
+DATASET_ID_PATTERN = r"^ds_[0-9a-f]{32}$"
+Count = Annotated[int, Field(ge=1, le=10**12)]
+LearningRate = Annotated[float, Field(gt=0.0, le=100.0)]
+
+
+class Duration(Contract):
+    """A stretch of training in exactly one unit: optimizer steps, passes over the data, or tokens."""
+
+    steps: Count | None = None
+    epochs: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
+    tokens: Count | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one_unit(self) -> Self:
+        given = [name for name in ("steps", "epochs", "tokens") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of steps, epochs, tokens; got {', '.join(given) or 'none'}")
+        return self
+
+
+class AdamW(Contract):
+    """Decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    type: Literal["adamw"] = "adamw"
+    learning_rate: LearningRate = 1e-3
+    betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.95)
+    weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.1
+
+
+class Adam(Contract):
+    """Kingma and Ba 2015."""
+
+    type: Literal["adam"] = "adam"
+    learning_rate: LearningRate = 1e-3
+    betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
+
+
+class Sgd(Contract):
+    type: Literal["sgd"] = "sgd"
+    learning_rate: LearningRate = 1e-2
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
+
+
+Optimizer = Annotated[AdamW | Adam | Sgd, Field(discriminator="type")]
+
+
+class Schedule(Contract):
+    """The learning rate over steps: linear warm-up to the optimizer's rate, then the shape named by `type`."""
+
+    type: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
+    final_fraction: Annotated[
+        float, Field(ge=0.0, le=1.0, description="Last rate as a fraction of the peak (linear, cosine).")
+    ] = 0.1
+
+
+class EarlyStopping(Contract):
+    """Stop after `patience` evaluations in a row that fail to lower validation loss by more than `min_delta`."""
+
+    patience: Annotated[int, Field(ge=1, le=10_000)] = 5
+    min_delta: Annotated[float, Field(ge=0.0)] = 0.0
+
+
+class TrainingOptions(Contract):
+    duration: Duration = Duration(epochs=3.0)
+    batch_size: Annotated[
+        int, Field(ge=1, le=1_048_576, description="Examples in one optimizer step, all micro-batches together.")
+    ] = 32
+    optimizer: Optimizer = AdamW()
+    schedule: Schedule = Schedule()
+    gradient_clip_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
+    gradient_accumulation_steps: Annotated[
+        int, Field(ge=1, le=65_536, description="Micro-batches that one step is cut into; divides batch_size.")
+    ] = 1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto"] | bool = "auto"
+    validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    validation_dataset: Annotated[str, Field(pattern=DATASET_ID_PATTERN)] | None = None
+    evaluate_every: Duration | None = Field(default=None, description="Default: ten times over the whole duration.")
+    checkpoint_every: Duration | None = Field(default=None, description="Default: with each evaluation.")
+    keep_checkpoints: Annotated[int, Field(ge=1, le=10_000)] = 3
+    early_stopping: EarlyStopping | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="after")
+    def _accumulation_divides_batch(self) -> Self:
+        if self.batch_size % self.gradient_accumulation_steps:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not divisible by "
+                f"gradient_accumulation_steps {self.gradient_accumulation_steps}"
+            )
+        return self

@@ -1,0 +1,11 @@
+"""Identifiers: a prefix that tells the resource, and a time-ordered unique part (UUIDv7, hex)."""
+
+from typing import Literal
+
+import uuid_utils
+
+Prefix = Literal["ds", "job", "model", "swp", "key", "wrk", "msg"]
+
+
+def new_id(prefix: Prefix) -> str:
+    return f"{prefix}_{uuid_utils.uuid7().hex}"

@@ -1,0 +1,76 @@
+"""The environment, typed and read once. Every variable is `PRETUNE_<FIELD>`.
+
+The defaults are those of `pretune up`: SQLite, an embedded Valkey and a folder, all under `data_dir`.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="PRETUNE_", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(default=Path("pretune-data"), description="Folder of all embedded state.")
+    database_url: str | None = Field(default=None, description="postgresql://...; default: SQLite in data_dir.")
+    broker_url: str | None = Field(default=None, description="redis://...; default: the embedded Valkey's socket.")
+
+    # api
+    host: str = "127.0.0.1"
+    port: int = 8080
+    bootstrap_key: SecretStr | None = Field(default=None, description="Admin key made at start where none exists.")
+    max_json_bytes: int = MIB
+    max_json_depth: int = 64
+    max_upload_bytes: int = 8 * GIB
+    validator_memory_bytes: int = 2 * GIB
+    validator_seconds: float = 600.0
+    max_parameters: int = 200_000_000_000
+    allowed_hosts: tuple[str, ...] = ()
+
+    # trainer
+    slots: int = Field(default=1, description="Jobs that one trainer runs at a time.")
+    device: str | None = Field(default=None, description="cpu or cuda; default: what the machine has.")
+    threads: int | None = Field(default=None, description="CPU threads of one training process; default: all cores.")
+    lease_seconds: float = 30.0
+    heartbeat_seconds: float = 5.0
+    stop_poll_seconds: float = 0.3
+    stop_grace_seconds: float = 30.0
+    stall_seconds: float = 1_800.0
+    max_lost_attempts: int = 3
+    idle_poll_seconds: float = 2.0
+    housekeeping_seconds: float = 2.0
+    training_memory_bytes: int | None = Field(default=None, description="RLIMIT_AS of a training process.")
+
+    # inference
+    inference_host: str = "127.0.0.1"
+    inference_port: int = 8081
+    inference_address: str | None = Field(
+        default=None, description="Where the api reaches this replica; default: host:port."
+    )
+    inference_cache_bytes: int = 4 * GIB
+    inference_threads: int | None = None
+    internal_token: SecretStr | None = Field(default=None, description="Shared by api and inference replicas.")
+
+    @cached_property
+    def resolved_database_url(self) -> str:
+        """A SQLAlchemy URL; a plain postgresql:// means psycopg 3."""
+        url = self.database_url or f"sqlite:///{self.data_dir.absolute() / 'pretune.db'}"
+        return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    @property
+    def artifacts_dir(self) -> Path:
+        return self.data_dir.absolute() / "artifacts"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Working files of running attempts and of uploads; nothing here outlives a crash usefully."""
+        return self.data_dir.absolute() / "scratch"
+
+    @property
+    def cache_dir(self) -> Path:
+        """What can be made again: fetched inputs, tokenised data, loaded models."""
+        return self.data_dir.absolute() / "cache"
