@@ -52,7 +52,7 @@ class ChildStarter:
             future, command, options = self._requests.get()
             try:
                 future.set_result(subprocess.Popen(command, **options))
-            except Exception as error:  # the starter must outlive any one failure; the caller gets it
+            except Exception as error:  # noqa: BLE001  the starter must outlive any one failure; the caller gets it
                 future.set_exception(error)
 
 

@@ -78,7 +78,7 @@ class FolderStore:
         probe.unlink()
 
     def _path(self, key: str) -> Path:
-        assert key and ".." not in key.split("/") and not key.startswith("/"), key
+        assert not {"", ".."} & set(key.split("/")), key
         return self._root / key
 
 
@@ -95,7 +95,7 @@ def _replacing(destination: Path) -> Iterator[Path]:
     temporary = destination.with_name(f".{destination.name}.{uuid4().hex}.tmp")
     try:
         yield temporary
-        os.replace(temporary, destination)
+        temporary.replace(destination)
         sync_folder(destination.parent)
     finally:
         temporary.unlink(missing_ok=True)
