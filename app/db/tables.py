@@ -60,7 +60,10 @@ class ApiKeyRow(Row):
 
 
 class DatasetRow(Row):
-    """`blob_key` is the artifact that holds the bytes, shared by uploads of the same bytes in one project."""
+    """`blob_key` is the artifact that holds the bytes, shared by uploads of the same bytes in one project.
+
+    A deleted data set keeps its row, because finished jobs and models name it; its bytes go.
+    """
 
     __tablename__ = "datasets"
     __table_args__ = (Index("ix_datasets_listing", "project_id", "id"), Index("ix_datasets_blob", "blob_key"))
@@ -77,6 +80,7 @@ class DatasetRow(Row):
     profile: Mapped[dict[str, Any]]
     warnings: Mapped[list[Any]]
     created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
 
 
 class JobRow(Row):
