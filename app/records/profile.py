@@ -74,7 +74,7 @@ class LabelCounts:
         if count > DOMINANT_SHARE * total:
             warnings.append(f"The {self._what} {shown(top)} stands on {100 * count / total:.0f} % of the records.")
         if single := sum(1 for value in self._counts.values() if value == 1):
-            warnings.append(f"{single:,} of {len(self._counts):,} {self._what}s stand on a single record.")
+            warnings.append(f"{single:,} of {len(self._counts):,} {self._what}s occur only once.")
         return warnings
 
 
