@@ -1,0 +1,181 @@
+"""The rules of data sets: validated wholly before they exist, immutable, one blob for equal bytes in a project."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from app.contract.base import Contract
+from app.contract.errors import Conflict, ErrorCode, InvalidRequest, NotFound, ServiceError, Unavailable
+from app.db import datasets
+from app.db.ids import new_id
+from app.db.session import Database, now
+from app.db.tables import DatasetRow
+from app.records import DatasetReport, InvalidDataset
+from app.records.pool import ValidatorPool, ValidatorUnavailable
+from app.services.uploads import Upload
+from app.storage import ArtifactStore
+
+MAX_PREVIEW_RECORDS = 100
+
+
+class DatasetForm(Contract):
+    """What a user says of a file beside the file."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)] | None = None
+    kind: str | None = None
+    columns: Annotated[dict[str, str], Field(max_length=16)] = Field(default_factory=dict)
+
+
+class DatasetView(Contract):
+    id: str
+    name: str
+    filename: str
+    kind: str
+    columns: dict[str, str]
+    num_examples: int
+    size_bytes: int
+    sha256: str
+    profile: dict[str, Any]
+    warnings: list[str]
+    created_at: datetime
+
+
+class DatasetPage(Contract):
+    data: list[DatasetView]
+    next_cursor: str | None
+
+
+class DatasetPreview(Contract):
+    """The first records, in the shape that they were uploaded in; images as base64 PNG."""
+
+    data: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Datasets:
+    """`validators` judge files in processes of their own, so that no file can harm this one."""
+
+    database: Database
+    store: ArtifactStore
+    validators: ValidatorPool
+
+    def create(self, project_id: str, upload: Upload, form: DatasetForm) -> DatasetView:
+        """Validate the file, then store it, then make the row: whatever fails, nothing is left.
+
+        Raises InvalidRequest (`invalid_dataset`) with the located errors.
+        """
+        report = self._validated(upload, form)
+        key = f"{project_id}/blobs/{upload.sha256}"
+        try:
+            row = self._stored(_row(project_id, upload, form, report, key), upload)
+        except BaseException:
+            self._drop_if_unused(key)
+            raise
+        return _view(row)
+
+    def page(self, project_id: str, cursor: str | None, limit: int) -> DatasetPage:
+        with self.database.reading() as session:
+            rows = datasets.page(session, project_id, before_id=cursor, limit=limit + 1)
+        return _page(rows, limit)
+
+    def get(self, project_id: str, dataset_id: str) -> DatasetView:
+        return _view(self._row(project_id, dataset_id))
+
+    def preview(self, project_id: str, dataset_id: str, limit: int) -> DatasetPreview:
+        from app.records.preview import preview  # noqa: PLC0415  pyarrow and Pillow cost an api 0.2 s at start
+
+        row = self._row(project_id, dataset_id)
+        with self.store.open(row.blob_key) as file:
+            return DatasetPreview(data=preview(file, row.filename, row.kind, row.columns, limit))
+
+    def delete(self, project_id: str, dataset_id: str) -> None:
+        """The bytes go with the last data set that shares them. Raises Conflict while a job needs it."""
+        with self.database.transaction() as session:
+            row = datasets.get(session, project_id, dataset_id, lock=True)
+            if row is None:
+                raise _not_found(dataset_id)
+            if jobs := datasets.jobs_in_need(session, dataset_id):
+                raise Conflict(
+                    f"Jobs that have not ended need the data set {dataset_id}: {', '.join(jobs)}. Cancel them first.",
+                    code=ErrorCode.RESOURCE_IN_USE,
+                )
+            datasets.lock_blob(session, row.blob_key)
+            datasets.mark_deleted(session, row, now(session))
+            if not datasets.blob_in_use(session, row.blob_key):
+                self.store.delete_prefix(row.blob_key)
+
+    def _validated(self, upload: Upload, form: DatasetForm) -> DatasetReport:
+        try:
+            return self.validators.inspect(upload.path, upload.filename, form.kind, form.columns)
+        except InvalidDataset as error:
+            raise _invalid(error) from None
+        except ValidatorUnavailable as error:
+            raise Unavailable(f"The file cannot be validated now: {error}. Try again in a moment.") from error
+
+    def _stored(self, row: DatasetRow, upload: Upload) -> DatasetRow:
+        """A deletion may take the shared bytes away until the row stands: then they are put again."""
+        while True:
+            if not self.store.exists(row.blob_key):
+                self.store.put(row.blob_key, upload.path)
+            with self.database.transaction() as session:
+                datasets.lock_blob(session, row.blob_key)
+                if self.store.exists(row.blob_key):
+                    row.created_at = now(session)
+                    datasets.insert(session, row)
+                    return row
+
+    def _drop_if_unused(self, key: str) -> None:
+        with self.database.transaction() as session:
+            datasets.lock_blob(session, key)
+            if not datasets.blob_in_use(session, key):
+                self.store.delete_prefix(key)
+
+    def _row(self, project_id: str, dataset_id: str) -> DatasetRow:
+        with self.database.reading() as session:
+            row = datasets.get(session, project_id, dataset_id)
+        if row is None:
+            raise _not_found(dataset_id)
+        return row
+
+
+def _invalid(error: InvalidDataset) -> ServiceError:
+    told = "" if error.total <= len(error.errors) else f"; the first {len(error.errors)} are listed"
+    plural = "error" if error.total == 1 else "errors"
+    return InvalidRequest(
+        f"The file is no valid data set: {error.total:,} {plural}{told}. Nothing was stored.",
+        code=ErrorCode.INVALID_DATASET,
+        errors=error.errors,
+    )
+
+
+def _not_found(dataset_id: str) -> NotFound:
+    return NotFound(f"There is no data set {dataset_id!r}.")
+
+
+def _row(project_id: str, upload: Upload, form: DatasetForm, report: DatasetReport, key: str) -> DatasetRow:
+    return DatasetRow(
+        id=new_id("ds"),
+        project_id=project_id,
+        name=form.name or upload.filename[:200],
+        filename=upload.filename,
+        kind=report.kind.value,
+        columns=report.columns,
+        num_examples=report.num_examples,
+        size_bytes=upload.size_bytes,
+        sha256=upload.sha256,
+        blob_key=key,
+        profile=report.profile,
+        warnings=report.warnings,
+    )
+
+
+def _view(row: DatasetRow) -> DatasetView:
+    return DatasetView.model_validate({name: getattr(row, name) for name in DatasetView.model_fields})
+
+
+def _page(rows: Sequence[DatasetRow], limit: int) -> DatasetPage:
+    shown = rows[:limit]
+    return DatasetPage(data=[_view(row) for row in shown], next_cursor=shown[-1].id if len(rows) > limit else None)
