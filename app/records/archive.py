@@ -27,7 +27,7 @@ def open_archive(source: Source) -> tuple[zipfile.ZipFile, list[zipfile.ZipInfo]
         raise refusal("file", f"The archive has {len(entries):,} entries; at most {MAX_ARCHIVE_ENTRIES:,} are taken.")
     _check_sizes(entries, source.size_bytes)
     for entry in entries:
-        _check_entry(entry)
+        _check_entry(entry, source.size_bytes)
     return archive, [entry for entry in entries if not entry.is_dir()]
 
 
@@ -40,13 +40,14 @@ def _check_sizes(entries: list[zipfile.ZipInfo], packed_bytes: int) -> None:
         raise refusal("file", f"The archive unpacks to {ratio:,} times its size; at most {MAX_UNPACK_RATIO}.")
 
 
-def _check_entry(entry: zipfile.ZipInfo) -> None:
+def _check_entry(entry: zipfile.ZipInfo, packed_bytes: int) -> None:
     name = entry.orig_filename
     reason = (
         ("its name holds a NUL" if "\0" in name else None)
         or ("its name is absolute" if name.startswith(("/", "\\")) or name[1:2] == ":" else None)
         or ("its name leaves the archive" if ".." in name.replace("\\", "/").split("/") else None)
         or ("it is a link" if stat.S_ISLNK(entry.external_attr >> 16) else None)
+        or ("it begins outside the file" if not 0 <= entry.header_offset < packed_bytes else None)
         or ("it is encrypted" if entry.flag_bits & 0x1 else None)
         or ("it is packed by a method other than deflate" if entry.compress_type not in METHODS else None)
     )
