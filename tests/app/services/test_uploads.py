@@ -1,0 +1,58 @@
+"""Uploads on their way in leave nothing behind, not even after a crash."""
+
+import fcntl
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from app.contract.errors import PayloadTooLarge
+from app.services.uploads import SWEEP_AGE_SECONDS, IncomingFile, base_name, sweep
+
+
+def test_an_upload_is_counted_and_digested_as_it_comes(tmp_path: Path) -> None:
+    with IncomingFile(tmp_path, 100) as incoming:
+        incoming.write(b"ab")
+        incoming.write(b"c")
+        upload = incoming.finished("x.txt")
+        assert upload.path.read_bytes() == b"abc"
+        assert (upload.size_bytes, upload.sha256) == (3, hashlib.sha256(b"abc").hexdigest())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_byte_too_many_ends_it(tmp_path: Path) -> None:
+    with IncomingFile(tmp_path, 3) as incoming:
+        incoming.write(b"abc")
+        with pytest.raises(PayloadTooLarge, match="3 bytes"):
+            incoming.write(b"d")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\data\\reviews.csv", "reviews.csv"),
+        ("a\0b\n.csv", "ab.csv"),
+        ("/", ""),
+        ("x" * 300 + ".csv", "x" * 200 + ".csv"),
+    ],
+)
+def test_only_the_base_name_of_a_file_is_kept(given: str, kept: str) -> None:
+    assert base_name(given) == kept
+
+
+def test_a_sweep_takes_what_a_crash_left_and_no_work_in_progress(tmp_path: Path) -> None:
+    old = time.time() - 2 * SWEEP_AGE_SECONDS
+    left, busy, fresh = (tmp_path / f"{name}.upload" for name in ("left", "busy", "fresh"))
+    for path in (left, busy, fresh):
+        path.write_bytes(b"12345")
+    os.utime(left, (old, old))
+    os.utime(busy, (old, old))
+    with busy.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert sweep(tmp_path) == 5
+    assert sorted(tmp_path.iterdir()) == [busy, fresh]
+    assert sweep(tmp_path / "never-made") == 0
