@@ -3,7 +3,8 @@
 Starlette's own parser spools to the system's temporary folder, which is often memory, and does not count bytes.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest, ServiceError
 from app.services.uploads import IncomingFile, Upload, too_large
@@ -24,11 +25,17 @@ MAX_FIELDS = 16
 #: What a form may hold beside its file.
 MAX_FORM_BYTES = 1 << 20
 WRITE_BYTES = 1 << 20
+STALL_SECONDS = 30.0
 
 
 class UnsupportedMediaType(ServiceError):
     code = ErrorCode.UNSUPPORTED_MEDIA_TYPE
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class UploadStalled(ServiceError):
+    code = ErrorCode.VALIDATION_FAILED
+    status = HTTPStatus.REQUEST_TIMEOUT
 
 
 async def receive_form(request: Request, incoming: IncomingFile, max_bytes: int) -> tuple[Upload, dict[str, str]]:
@@ -37,9 +44,10 @@ async def receive_form(request: Request, incoming: IncomingFile, max_bytes: int)
     if told_bytes.isdecimal() and int(told_bytes) > max_bytes + MAX_FORM_BYTES:
         raise too_large(max_bytes)
     form = _Form()
-    parser = MultipartParser(_boundary(request), form.callbacks())
+    with _malformed_refused():
+        parser = MultipartParser(_boundary(request), form.callbacks())
     pending = bytearray()
-    async for chunk in request.stream():
+    async for chunk in _chunks(request):
         with _malformed_refused():
             parser.write(chunk)
         pending += form.take_file_data()
@@ -48,6 +56,22 @@ async def receive_form(request: Request, incoming: IncomingFile, max_bytes: int)
             pending.clear()
     await run_in_threadpool(incoming.write, bytes(pending))
     return incoming.finished(form.checked_filename()), form.texts
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes; a client that stops sending, or leaves, ends it."""
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise UploadStalled(f"No byte of the upload came for {STALL_SECONDS:g} seconds. Send it again.") from None
+        except ClientDisconnect:
+            raise _malformed("the connection closed before its end") from None
+        yield chunk
 
 
 def _boundary(request: Request) -> bytes:

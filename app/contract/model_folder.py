@@ -27,6 +27,11 @@ CARD_NAME = "README.md"
 Label = str | int | bool
 
 
+def label_key(label: Label) -> str:
+    """A label as a key of a JSON object (`scores`, label counts): `true`, `1`, `positive`."""
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
 class InputKind(StrEnum):
     """What one example of a model's input is."""
 

@@ -20,13 +20,22 @@ COMMAND = (sys.executable, "-m", "app.records.validate")
 #: Threads cost address space, and one file is read by one thread; the system's allocator gives memory back.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
+TURN_SECONDS = 10.0
+
 
 class ValidatorUnavailable(Exception):
     """No validator could be had, or the file could not be read for reasons of ours."""
 
 
+class ValidatorsBusy(Exception):
+    """No turn came within TURN_SECONDS."""
+
+
 class ValidatorPool:
-    """Judges at most `max_running` files at a time; further callers wait their turn."""
+    """Judges at most `max_running` files at a time; further callers wait their turn for a while.
+
+    They wait briefly, because each holds a thread of the server that answers other requests too.
+    """
 
     def __init__(
         self, starter: ChildStarter, *, memory_bytes: int, timeout_seconds: float, max_running: int = 4
@@ -47,12 +56,12 @@ class ValidatorPool:
                 self._spare = self._start()
 
     def inspect(self, path: Path, filename: str, kind: str | None, columns: Columns | None) -> DatasetReport:
-        """`app.records.inspect` in a limited child. Raises InvalidDataset, ValidatorUnavailable."""
+        """`app.records.inspect` in a limited child. Raises InvalidDataset, ValidatorUnavailable, ValidatorsBusy."""
         request = ValidationRequest(
             path=str(path), filename=filename, kind=kind, columns=dict(columns or {}), memory_bytes=self._memory_bytes
         )
-        if not self._turns.acquire(timeout=self._timeout_seconds):
-            raise ValidatorUnavailable("too many files are being validated")
+        if not self._turns.acquire(timeout=TURN_SECONDS):
+            raise ValidatorsBusy
         try:
             return self._judge(self._take(), request)
         finally:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import Any
 
-from app.contract.model_folder import Label
+from app.contract.model_folder import Label, label_key
 from app.records.limits import MAX_LABELS
 from app.records.problems import shown
 
@@ -37,11 +37,6 @@ class Lengths:
             if seen >= wanted:
                 return min(length, self._max)
         return 0
-
-
-def label_key(label: Label) -> str:
-    """A label as a key of a JSON object: `true`, `1`, `positive`."""
-    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 class LabelCounts:

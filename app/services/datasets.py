@@ -8,17 +8,18 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from app.contract.base import Contract
-from app.contract.errors import Conflict, ErrorCode, InvalidRequest, NotFound, ServiceError, Unavailable
+from app.contract.errors import Conflict, ErrorCode, InvalidRequest, NotFound, Overloaded, ServiceError, Unavailable
 from app.db import datasets
 from app.db.ids import new_id
 from app.db.session import Database, now
 from app.db.tables import DatasetRow
 from app.records import DatasetReport, InvalidDataset
-from app.records.pool import ValidatorPool, ValidatorUnavailable
+from app.records.pool import ValidatorPool, ValidatorsBusy, ValidatorUnavailable
 from app.services.uploads import Upload
 from app.storage import ArtifactStore
 
 MAX_PREVIEW_RECORDS = 100
+BUSY_SECONDS = 15
 
 
 class DatasetForm(Contract):
@@ -71,6 +72,9 @@ class Datasets:
         key = f"{project_id}/blobs/{upload.sha256}"
         try:
             row = self._stored(_row(project_id, upload, form, report, key), upload)
+        except OSError as error:
+            self._drop_if_unused(key)
+            raise Unavailable(f"The file cannot be stored now: {error.strerror}.") from error
         except BaseException:
             self._drop_if_unused(key)
             raise
@@ -112,6 +116,8 @@ class Datasets:
             return self.validators.inspect(upload.path, upload.filename, form.kind, form.columns)
         except InvalidDataset as error:
             raise _invalid(error) from None
+        except ValidatorsBusy:
+            raise Overloaded("Too many files are being validated now.", retry_after_seconds=BUSY_SECONDS) from None
         except ValidatorUnavailable as error:
             raise Unavailable(f"The file cannot be validated now: {error}. Try again in a moment.") from error
 

@@ -7,13 +7,14 @@ import fcntl
 import hashlib
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from uuid import uuid4
 
-from app.contract.errors import PayloadTooLarge
+from app.contract.errors import PayloadTooLarge, Unavailable
 from app.settings import Settings
 
 #: Younger files may not have been locked yet.
@@ -53,7 +54,8 @@ class IncomingFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._path.unlink(missing_ok=True)
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take is still to be written, to a file that is gone
+            self._file.close()
 
     def write(self, data: bytes) -> None:
         """Raises PayloadTooLarge: the bytes that come count, not what a header says."""
@@ -61,11 +63,21 @@ class IncomingFile:
         if self._size_bytes > self._max_bytes:
             raise too_large(self._max_bytes)
         self._digest.update(data)
-        self._file.write(data)
+        with _scratch_failures_told():
+            self._file.write(data)
 
     def finished(self, filename: str) -> Upload:
-        self._file.flush()
+        with _scratch_failures_told():
+            self._file.flush()
         return Upload(self._path, base_name(filename), self._size_bytes, self._digest.hexdigest())
+
+
+@contextmanager
+def _scratch_failures_told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"The upload cannot be kept now: {error.strerror}.") from error
 
 
 def too_large(max_bytes: int) -> PayloadTooLarge:

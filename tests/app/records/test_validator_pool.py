@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from app.processes import ChildStarter
 from app.records import InvalidDataset, pool
-from app.records.pool import ValidatorPool, ValidatorUnavailable
+from app.records.pool import ValidatorPool, ValidatorsBusy, ValidatorUnavailable
 from tests.app.records.files import csv_of, jsonl, npz, write
 
 MIB = 1 << 20
@@ -109,6 +110,37 @@ def test_a_file_that_is_not_there_is_our_fault(validators: ValidatorPool, tmp_pa
         validators.inspect(tmp_path / "gone", "a.csv", None, None)
 
 
+def _wait_until_busy(validators: ValidatorPool) -> None:
+    deadline = time.monotonic() + 30
+    while not validators._busy:
+        assert time.monotonic() < deadline, "no validator took the file"
+        time.sleep(0.005)
+
+
+def test_more_files_than_turns_are_told_to_come_again(
+    starter: ChildStarter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "TURN_SECONDS", 0.05)
+    validators = ValidatorPool(starter, memory_bytes=64 * MIB, timeout_seconds=60, max_running=1)
+    os.mkfifo(tmp_path / "slow")
+    done: list[InvalidDataset] = []
+
+    def judge_slowly() -> None:
+        with pytest.raises(InvalidDataset) as caught:
+            validators.inspect(tmp_path / "slow", "a.csv", None, None)
+        done.append(caught.value)
+
+    first = threading.Thread(target=judge_slowly)
+    first.start()
+    _wait_until_busy(validators)
+    with pytest.raises(ValidatorsBusy):
+        validators.inspect(tmp_path / "slow", "a.csv", None, None)
+    with (tmp_path / "slow").open("wb"):  # lets the validator open the other end, and find nothing
+        first.join(30)
+    assert len(done) == 1
+    validators.close()
+
+
 def test_closing_ends_the_spare_and_whoever_is_busy(starter: ChildStarter, tmp_path: Path) -> None:
     validators = ValidatorPool(starter, memory_bytes=64 * MIB, timeout_seconds=60)
     validators.warm()
@@ -123,9 +155,9 @@ def test_closing_ends_the_spare_and_whoever_is_busy(starter: ChildStarter, tmp_p
 
     waiting = threading.Thread(target=wait_for_ever)
     waiting.start()
-    with (tmp_path / "never").open("wb"):  # returns when the child has opened the other end
-        validators.close()
-        waiting.join(30)
+    _wait_until_busy(validators)
+    validators.close()
+    waiting.join(30)
     assert len(outcome) == 1
     with pytest.raises(ValidatorUnavailable, match="shutting down"):
         validators.inspect(tmp_path / "never", "a.csv", None, None)

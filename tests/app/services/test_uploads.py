@@ -3,12 +3,13 @@
 import fcntl
 import hashlib
 import os
+import resource
 import time
 from pathlib import Path
 
 import pytest
 
-from app.contract.errors import PayloadTooLarge
+from app.contract.errors import PayloadTooLarge, Unavailable
 from app.services.uploads import SWEEP_AGE_SECONDS, IncomingFile, base_name, sweep
 
 
@@ -27,6 +28,18 @@ def test_one_byte_too_many_ends_it(tmp_path: Path) -> None:
         incoming.write(b"abc")
         with pytest.raises(PayloadTooLarge, match="3 bytes"):
             incoming.write(b"d")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_as_unavailable(tmp_path: Path) -> None:
+    with IncomingFile(tmp_path, 1 << 24) as incoming:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            with pytest.raises(Unavailable, match="cannot be kept"):
+                incoming.write(b"x" * (1 << 20))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
 
 
