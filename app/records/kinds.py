@@ -10,8 +10,6 @@ K = DatasetKind
 TABLES = (".csv", ".jsonl", ".parquet")
 TYPED_TABLES = (".jsonl", ".parquet")
 VECTORS = frozenset({K.VECTORS, K.LABELED_VECTORS, K.SCORED_VECTORS})
-IMAGES = frozenset({K.IMAGES, K.LABELED_IMAGES})
-ARRAYS = VECTORS | IMAGES
 
 FILE_TYPES: Mapping[DatasetKind, Sequence[str]] = {
     K.TEXT: (".txt", *TABLES),

@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.records import kinds
-from app.records.array_files import NpzArrays, ZippedImages, npz_columns
 from app.records.blocks import Block
 from app.records.conll import ConllTable
 from app.records.examples import decoder
 from app.records.lines import pieces
 from app.records.npz import open_npz
+from app.records.npz_arrays import NpzArrays, npz_columns
 from app.records.problems import BadValue, Problems, listed, refusal
 from app.records.source import Source
 from app.records.tables import Table, open_table
 from app.records.types import Columns, DatasetKind, Example
 from app.records.vector_tables import VectorTable
+from app.records.zipped_images import ZippedImages
 
 K = DatasetKind
 
