@@ -38,7 +38,8 @@ class Settings(BaseSettings):
     lease_seconds: float = 30.0
     heartbeat_seconds: float = 5.0
     stop_poll_seconds: float = 0.3
-    stop_grace_seconds: float = 30.0
+    stop_grace_seconds: float = Field(default=30.0, description="For a last checkpoint, before a child is killed.")
+    cancel_grace_seconds: float = Field(default=1.0, description="The same when a job is cancelled.")
     stall_seconds: float = 1_800.0
     max_lost_attempts: int = 3
     idle_poll_seconds: float = 2.0
@@ -60,6 +61,16 @@ class Settings(BaseSettings):
         """A SQLAlchemy URL; a plain postgresql:// means psycopg 3."""
         url = self.database_url or f"sqlite:///{self.data_dir.absolute() / 'pretune.db'}"
         return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    @property
+    def broker_socket(self) -> Path:
+        """Where the embedded Valkey listens."""
+        return self.data_dir.absolute() / "broker" / "valkey.sock"
+
+    @property
+    def resolved_broker_url(self) -> str:
+        """A kombu URL of Redis or Valkey."""
+        return self.broker_url or f"redis+socket://{self.broker_socket}"
 
     @property
     def artifacts_dir(self) -> Path:

@@ -1,0 +1,193 @@
+"""Runs of jobs: claiming one, holding its lease, ending it. Knows nothing of processes.
+
+The lease belongs to (owner, attempt). Whatever an attempt writes, it writes in a transaction that began with `held`,
+which locks the job: who lost the lease gets None and changes nothing.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.orm import Session
+
+from app.contract.errors import ErrorCode, JobError
+from app.contract.job import TERMINAL, AttemptOutcome, Fault, JobStatus
+from app.db import jobs
+from app.db.session import now
+from app.db.tables import AttemptRow, JobRow
+
+ACTIVE = (JobStatus.RUNNING, JobStatus.PAUSING, JobStatus.CANCELLING)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run one attempt of one job, for as long as its lease is extended."""
+
+    job_id: str
+    project_id: str
+    attempt: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease that still holds; `stop_request` is what its owner is asked to do."""
+
+    stop_request: str | None
+
+
+def any_claimable(session: Session, devices: Collection[str]) -> bool:
+    return session.execute(_best_queued(devices)).first() is not None
+
+
+def claim(session: Session, *, owner: str, devices: Collection[str], lease_seconds: float) -> JobRow | None:
+    """Take the best queued job (priority, then age) that runs on one of `devices`, and start its next attempt."""
+    best = session.execute(_best_queued(devices).with_for_update(skip_locked=True)).one_or_none()
+    if best is None:
+        return None
+    job_id, attempts_before = best
+    at = now(session)
+    won = jobs.transition(
+        session,
+        job_id,
+        JobStatus.RUNNING,
+        when={JobStatus.QUEUED},
+        at=at,
+        attempt=attempts_before + 1,
+        lease_owner=owner,
+        lease_expires_at=at + timedelta(seconds=lease_seconds),
+        stop_request=None,
+        wake_at=None,
+        wake_count=0,
+    )
+    return _started(session, job_id, owner, at) if won else None
+
+
+def claim_of(row: JobRow) -> Claim:
+    assert row.lease_owner is not None
+    return Claim(row.id, row.project_id, row.attempt, row.lease_owner)
+
+
+def extend(session: Session, claim: Claim, lease_seconds: float) -> Lease | None:
+    """Hold the lease for another `lease_seconds`; None if it is no longer ours."""
+    held_row = (JobRow.id == claim.job_id, JobRow.lease_owner == claim.owner, JobRow.attempt == claim.attempt)
+    found = session.execute(
+        update(JobRow)
+        .where(*held_row, JobRow.status.in_(ACTIVE))
+        .values(lease_expires_at=now(session) + timedelta(seconds=lease_seconds))
+        .returning(JobRow.stop_request)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return None if found is None else Lease(found[0])
+
+
+def look(session: Session, claim: Claim) -> Lease | None:
+    """The lease as it stands, without extending it; a read."""
+    row = session.scalar(_held(claim))
+    return None if row is None else Lease(row.stop_request)
+
+
+def held(session: Session, claim: Claim) -> JobRow | None:
+    """The job, locked until the transaction ends; None if the lease is no longer ours."""
+    return session.scalar(_held(claim).with_for_update().execution_options(populate_existing=True))
+
+
+def conclude(
+    session: Session,
+    row: JobRow,
+    outcome: AttemptOutcome,
+    *,
+    at: datetime,
+    max_lost_attempts: int,
+    error: JobError | None = None,
+    detail: str | None = None,
+    **changes: Any,
+) -> JobStatus:
+    """End the attempt that runs `row` (locked by the caller) and give up its lease; the job's new status.
+
+    A request to stop wins: a job being cancelled ends `cancelled`, however its process ended.
+    """
+    lost = row.lost_attempts + (outcome is AttemptOutcome.LOST)
+    status = next_status(JobStatus(row.status), outcome, exhausted=lost >= max_lost_attempts)
+    if status is JobStatus.FAILED:
+        changes["error"] = (error or _lost_too_often(lost, detail)).model_dump(mode="json")
+    if status in TERMINAL:
+        changes["finished_at"] = at
+    if status is JobStatus.QUEUED:
+        changes["queued_at"] = at
+    owner = (str(row.lease_owner), row.attempt)
+    freed = {"lease_owner": None, "lease_expires_at": None, "stop_request": None, "lost_attempts": lost}
+    moved = jobs.transition(session, row.id, status, when={JobStatus(row.status)}, at=at, owner=owner, **freed, **changes)
+    assert moved, "the caller holds the row's lock"
+    _finish(session, row.id, owner[1], _told_outcome(status, outcome), detail, at)
+    return status
+
+
+def next_status(status: JobStatus, outcome: AttemptOutcome, *, exhausted: bool) -> JobStatus:
+    """Where an attempt that ended with `outcome` leaves its job. `exhausted`: no more lost attempts are allowed."""
+    if status is JobStatus.CANCELLING:
+        return JobStatus.CANCELLED
+    match outcome:
+        case AttemptOutcome.SUCCEEDED:
+            return JobStatus.SUCCEEDED
+        case AttemptOutcome.FAILED:
+            return JobStatus.FAILED
+        case AttemptOutcome.LOST if exhausted:
+            return JobStatus.FAILED
+        case _:
+            return JobStatus.PAUSED if status is JobStatus.PAUSING else JobStatus.QUEUED
+
+
+def _best_queued(devices: Collection[str]) -> Select[tuple[str, int]]:
+    return (
+        select(JobRow.id, JobRow.attempt)
+        .where(JobRow.status == JobStatus.QUEUED, JobRow.device.in_(devices))
+        .order_by(JobRow.priority.desc(), JobRow.id)
+        .limit(1)
+    )
+
+
+def _held(claim: Claim) -> Select[tuple[JobRow]]:
+    return select(JobRow).where(
+        JobRow.id == claim.job_id,
+        JobRow.lease_owner == claim.owner,
+        JobRow.attempt == claim.attempt,
+        JobRow.status.in_(ACTIVE),
+    )
+
+
+def _started(session: Session, job_id: str, owner: str, at: datetime) -> JobRow:
+    row = session.get_one(JobRow, job_id, populate_existing=True)
+    row.started_at = row.started_at or at
+    session.add(
+        AttemptRow(
+            job_id=job_id, number=row.attempt, worker_id=owner, started_at=at, finished_at=None, outcome=None, detail=None
+        )
+    )
+    session.flush()
+    return row
+
+
+def _finish(
+    session: Session, job_id: str, number: int, outcome: AttemptOutcome, detail: str | None, at: datetime
+) -> None:
+    attempt = session.get_one(AttemptRow, (job_id, number))
+    attempt.outcome, attempt.detail, attempt.finished_at = outcome.value, detail, at
+    session.flush()
+
+
+def _told_outcome(status: JobStatus, outcome: AttemptOutcome) -> AttemptOutcome:
+    """A run that a request stopped is told as such."""
+    told = {JobStatus.CANCELLED: AttemptOutcome.CANCELLED, JobStatus.PAUSED: AttemptOutcome.PAUSED}
+    return told.get(status, outcome)
+
+
+def _lost_too_often(lost: int, detail: str | None) -> JobError:
+    last = f" The last time: {detail}." if detail else ""
+    return JobError(
+        code=ErrorCode.LOST,
+        message=f"The training process was lost {lost} times.{last} See the artifact training.log.",
+        fault=Fault.INFRASTRUCTURE,
+    )
