@@ -1,0 +1,109 @@
+"""`/v1/models/{model}/predict`, `generate` and `embed`. Answers are passed through as bytes, never parsed here."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from app.api.deps import Caller, Services, get_caller, get_services
+from app.contract.base import Contract
+from app.contract.inference import Operation
+from app.services.inference import Inference
+
+router = APIRouter(prefix="/v1/models", tags=["inference"])
+
+#: Nobody reads the answer to a client that has gone; logs show it by nginx's code.
+CLIENT_GONE = 499
+
+
+class InputsRequest(Contract):
+    """Inputs are given as they were uploaded: a text, a list of features, an image as nested lists or base64."""
+
+    inputs: list[Any]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class GenerateRequest(Contract):
+    """`parameters`: `max_tokens`, `temperature`, `top_k`, `top_p`, `seed`, `stop`."""
+
+    prompt: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    stream: bool = False
+
+
+class Predictions(Contract):
+    """One output for each input, in order."""
+
+    model_id: str
+    outputs: list[dict[str, Any]]
+
+
+class Embeddings(Contract):
+    model_id: str
+    embeddings: list[list[float]]
+
+
+class GeneratedText(Contract):
+    text: str
+    finish_reason: Literal["stop", "length"]
+    num_prompt_tokens: int
+    num_tokens: int
+
+
+def get_inference(services: Annotated[Services, Depends(get_services)]) -> Inference:
+    return services.inference
+
+
+ProjectCaller = Annotated[Caller, Depends(get_caller)]
+InferenceService = Annotated[Inference, Depends(get_inference)]
+
+
+@router.post("/{model:path}/predict", response_model=Predictions)
+async def predict(
+    model: str, body: InputsRequest, request: Request, caller: ProjectCaller, inference: InferenceService
+) -> Response:
+    """Ask a model, by id or alias, for one output for each input."""
+    return await _passed_on(request, inference.answer(caller.project_id, model, Operation.PREDICT, await request.body()))
+
+
+@router.post("/{model:path}/embed", response_model=Embeddings)
+async def embed(
+    model: str, body: InputsRequest, request: Request, caller: ProjectCaller, inference: InferenceService
+) -> Response:
+    """One vector for each input: the mean over the tokens of a text, the code of an autoencoder."""
+    return await _passed_on(request, inference.answer(caller.project_id, model, Operation.EMBED, await request.body()))
+
+
+@router.post("/{model:path}/generate", response_model=GeneratedText)
+async def generate(
+    model: str, body: GenerateRequest, request: Request, caller: ProjectCaller, inference: InferenceService
+) -> Response:
+    """Continue a prompt. With `stream`, server-sent events: pieces of `text`, the last with its `finish_reason`."""
+    if body.stream:
+        events = await inference.stream(caller.project_id, model, await request.body())
+        return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    return await _passed_on(
+        request, inference.answer(caller.project_id, model, Operation.GENERATE, await request.body())
+    )
+
+
+async def _passed_on(request: Request, answer: Awaitable[bytes]) -> Response:
+    """The answer, or nothing as soon as the client goes away: then the replica stops computing for it."""
+    work = asyncio.ensure_future(answer)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            return Response(status_code=CLIENT_GONE)
+        return Response(await work, media_type="application/json")
+    finally:
+        work.cancel()
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

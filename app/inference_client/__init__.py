@@ -1,0 +1,141 @@
+"""Asks an inference replica. Knows which replicas live and how to reach one; the question and the answer are opaque."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic_core import to_json
+
+from app.contract.errors import Unavailable
+from app.contract.inference import ModelReference, Operation
+from app.db.session import Database
+from app.inference_client.answers import is_success, remote_error
+from app.inference_client.connection import Connection, ConnectionFailed, Head
+from app.inference_client.pool import Pool
+from app.inference_client.replicas import Replicas
+from app.settings import Settings
+
+__all__ = ["InferenceClient", "RoutedModel"]
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+#: A replica that misses so many heartbeats is dead.
+MISSED_HEARTBEATS = 3
+ATTEMPTS = 2
+ANSWER_SECONDS = 600.0
+#: How often a long wait looks whether its replica still lives.
+LOOK_SECONDS = 5.0
+RETRY_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedModel:
+    """A model's reference, written as JSON once and not for every request."""
+
+    model_id: str
+    digest: str
+    reference_json: bytes
+
+    @classmethod
+    def of(cls, reference: ModelReference) -> "RoutedModel":
+        return cls(reference.model_id, reference.digest, to_json(reference))
+
+
+class InferenceClient:
+    """Asynchronous; one for a process. Its methods raise the ServiceError that the replica answered, or Unavailable."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._replicas = Replicas(database, live_seconds=MISSED_HEARTBEATS * settings.heartbeat_seconds)
+        self._pool = Pool()
+        token = settings.internal_token
+        self._authorization = f"authorization: Bearer {token.get_secret_value()}\r\n" if token else ""
+
+    async def infer(self, model: RoutedModel, operation: Operation, body: bytes) -> bytes:
+        """The replica's JSON answer. `body` is the user's JSON object, valid JSON already."""
+        request = self._request(model, operation, body)
+
+        async def exchange(stack: AsyncExitStack, address: str) -> tuple[Head, bytes]:
+            connection = await stack.enter_async_context(self._pool.connection(address))
+            connection.send(request)
+            head = await self._patiently(address, connection.head)
+            return head, await self._patiently(address, connection.body)
+
+        async with AsyncExitStack() as stack:
+            head, answer = await self._attempt(model, stack, exchange)
+        if not is_success(head):
+            raise remote_error(head, answer)
+        return answer
+
+    async def stream(self, model: RoutedModel, body: bytes) -> AsyncIterator[bytes]:
+        """Server-sent events of a generation. An error before the first is raised here, not by the iterator.
+
+        The iterator raises ConnectionFailed where the replica goes away; closing it tells the replica to stop.
+        """
+        request = self._request(model, Operation.GENERATE, body)
+
+        async def exchange(stack: AsyncExitStack, address: str) -> tuple[Head, str, Connection]:
+            connection = await stack.enter_async_context(self._pool.connection(address))
+            connection.send(request)
+            return await self._patiently(address, connection.head), address, connection
+
+        async with AsyncExitStack() as opening:
+            head, address, connection = await self._attempt(model, opening, exchange)
+            if not is_success(head):
+                raise remote_error(head, await connection.body())
+            return self._chunks(address, connection, opening.pop_all())
+        raise AssertionError("an exit stack swallows nothing")
+
+    def close(self) -> None:
+        self._pool.close()
+
+    async def _attempt(
+        self,
+        model: RoutedModel,
+        stack: AsyncExitStack,
+        exchange: Callable[[AsyncExitStack, str], Awaitable[Answer]],
+    ) -> Answer:
+        """Ask the model's replica; where the connection fails, ask the next one (or the only one, once more).
+
+        Nothing of an answer has been passed on by then, and asking twice changes nothing.
+        """
+        addresses = await self._replicas.ranked(model.digest)
+        if not addresses:
+            raise Unavailable("No inference replica is running now.", retry_after_seconds=RETRY_SECONDS)
+        for address in (addresses * ATTEMPTS)[:ATTEMPTS]:
+            try:
+                return await exchange(stack, address)
+            except ConnectionFailed as error:
+                logger.warning("Inference replica %s failed: %s", address, error)
+                self._replicas.suspect(address)
+        raise Unavailable("The inference replicas do not answer now.", retry_after_seconds=RETRY_SECONDS)
+
+    async def _patiently(self, address: str, wait: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Wait as long as the replica lives: one that hangs stops its heartbeat and is given up."""
+        deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    return await wait()
+            except TimeoutError:
+                if not await self._replicas.lives(address):
+                    raise ConnectionFailed("its heartbeat has stopped") from None
+                if asyncio.get_running_loop().time() > deadline:
+                    raise Unavailable(f"No answer within {ANSWER_SECONDS:.0f} s.", retry_after_seconds=60) from None
+
+    def _request(self, model: RoutedModel, operation: Operation, body: bytes) -> bytes:
+        content = b'{"model":%b,"operation":"%b","body":%b}' % (model.reference_json, operation.encode(), body)
+        head = (
+            "POST /infer HTTP/1.1\r\nhost: inference\r\ncontent-type: application/json\r\n"
+            f"{self._authorization}content-length: {len(content)}\r\n\r\n"
+        )
+        return head.encode() + content
+
+    async def _chunks(self, address: str, connection: Connection, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+        async with stack:
+            while chunk := await self._patiently(address, connection.chunk):
+                yield chunk

@@ -1,0 +1,201 @@
+"""The inference process: `uvicorn worker.serving.asgi:app`. `POST /infer`, `GET /healthz`, and a heartbeat.
+
+Stateless but for its caches: any number of replicas may run, and the api chooses among those that say they live.
+"""
+
+import asyncio
+import hmac
+import logging
+import os
+import socket
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import torch
+from pydantic import ValidationError
+
+from app.contract.errors import ErrorCode, InvalidRequest, NotFound, ServiceError, Unauthenticated
+from app.contract.inference import InferenceRequest, ModelReference, Operation
+from app.db.ids import new_id
+from app.db.session import Database
+from app.settings import Settings
+from app.storage import FolderStore
+from worker.serving import http
+from worker.serving.admission import Admission
+from worker.serving.device import Device
+from worker.serving.generation import Finish, Piece
+from worker.serving.heartbeat import Heartbeat
+from worker.serving.loader import Loader
+from worker.serving.model_files import ModelFiles
+from worker.serving.predictors import load_predictor
+from worker.serving.served import ServedModel
+
+logger = logging.getLogger(__name__)
+
+MIB = 1 << 20
+#: Beside the user's body, a request carries the model's reference.
+REFERENCE_BYTES = MIB
+MAX_REQUESTS = 1_024
+MAX_REQUEST_BYTES = 256 * MIB
+#: Fetched model files may take so many times the memory bound on disk.
+DISK_TO_MEMORY = 4
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Replica:
+    """What the process holds while it runs; made at start-up, on the event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.token = _required_token(settings)
+        self.max_body_bytes = settings.max_json_bytes + REFERENCE_BYTES
+        self.requests = Admission(MAX_REQUESTS)
+        self.request_bytes = Admission(MAX_REQUEST_BYTES)
+        self.loader = Loader(self._load, settings.inference_cache_bytes)
+        self._num_threads = settings.inference_threads or max(1, (os.cpu_count() or 1) // 2)
+        self._files = ModelFiles(
+            FolderStore(settings.artifacts_dir),
+            settings.cache_dir / "models",
+            settings.inference_cache_bytes * DISK_TO_MEMORY,
+        )
+        self._device = Device(self._num_threads)
+        self._helpers = ThreadPoolExecutor(2, thread_name_prefix="helper")
+        self._database = Database(settings.resolved_database_url)
+        self._heartbeat = Heartbeat(
+            self._database,
+            replica_id=new_id("wrk"),
+            address=settings.inference_address or _own_address(settings),
+            devices=["cpu"],
+            loaded=lambda: self.loader.loaded,
+            interval_seconds=settings.heartbeat_seconds,
+        )
+
+    def start(self) -> None:
+        torch.set_num_threads(self._num_threads)
+        self._heartbeat.start()
+
+    def stop(self) -> None:
+        self._heartbeat.stop()
+        self.loader.close()
+        self._helpers.shutdown(wait=False, cancel_futures=True)
+        self._device.close()
+        self._database.dispose()
+
+    def _load(self, reference: ModelReference) -> ServedModel:
+        """Fetch, verify and load; in a thread of the loader's."""
+        predictor = load_predictor(self._files.bring(reference), self._device)
+        return ServedModel(predictor, self._device, self._helpers)
+
+
+@dataclass(slots=True)
+class Application:
+    """The ASGI application. Settings are read when the server starts, not on import."""
+
+    settings: Settings | None = None
+    replica: Replica | None = None
+
+    async def __call__(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._respond(scope, receive, send)
+
+    async def _live(self, receive: http.Receive, send: http.Send) -> None:
+        await receive()
+        try:
+            self.replica = Replica(self.settings or Settings())
+            self.replica.start()
+        except Exception as error:
+            logger.exception("The inference process cannot start")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await asyncio.to_thread(self.replica.stop)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _respond(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
+        """Every error ends here, as the body that the api turns into its own error."""
+        assert self.replica is not None, "the server must run the lifespan"
+        try:
+            await self._route(self.replica, scope, receive, send)
+        except http.ClientGone:
+            pass
+        except ServiceError as error:
+            await http.send_error(send, error)
+        except Exception:
+            logger.exception("An inference request failed")
+            await http.send_error(send, ServiceError("The model failed on this request."))
+
+    async def _route(self, replica: Replica, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
+        match scope["method"], scope["path"]:
+            case "GET", "/healthz":
+                await http.send_bytes(send, b'{"status":"ok"}')
+            case "POST", "/infer":
+                _authenticate(scope, replica.token)
+                with replica.requests.hold(1):
+                    body = await http.read_body(receive, replica.max_body_bytes)
+                    with replica.request_bytes.hold(len(body)):
+                        await http.until_disconnected(receive, _infer(replica, body, send))
+            case _:
+                raise NotFound(f"There is no {scope['method']} {scope['path']} here.")
+
+
+app = Application()
+
+
+async def _infer(replica: Replica, body: bytes, send: http.Send) -> None:
+    request = _parsed(body)
+    async with replica.loader.use(request.model) as model:
+        if request.operation is Operation.GENERATE and request.body.get("stream") is True:
+            async with aclosing(model.pieces(await model.prepare(request, len(body)))) as pieces:
+                first = await anext(pieces)  # an overload is told as a status, not inside a stream
+                await http.send_stream(send, _events(first, pieces))
+        else:
+            await http.send_bytes(send, await model.answer(request, len(body)))
+
+
+async def _events(first: Piece, others: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
+    """A stream that breaks says so: a silent end would pass for success."""
+    try:
+        yield _event(first)
+        async for piece in others:
+            yield _event(piece)
+    except Exception:
+        logger.exception("A stream broke")
+        yield http.server_sent_error(ServiceError("The generation broke off."))
+
+
+def _event(piece: Piece) -> bytes:
+    return http.server_sent({"text": "", **piece.model_dump()} if isinstance(piece, Finish) else {"text": piece})
+
+
+def _parsed(body: bytes) -> InferenceRequest:
+    try:
+        return InferenceRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidRequest(f"This is no inference request: {error.errors()[0]['msg']}.") from None
+
+
+def _authenticate(scope: http.Scope, token: bytes | None) -> None:
+    if token is None:
+        return
+    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    if not hmac.compare_digest(given, b"Bearer " + token):
+        raise Unauthenticated("The internal token is missing or wrong.", code=ErrorCode.UNAUTHENTICATED)
+
+
+def _required_token(settings: Settings) -> bytes | None:
+    """Only on loopback may a replica go without."""
+    if settings.internal_token is not None:
+        return settings.internal_token.get_secret_value().encode()
+    if settings.inference_host not in LOOPBACK_HOSTS:
+        raise ValueError(f"PRETUNE_INTERNAL_TOKEN must be set where a replica listens on {settings.inference_host}")
+    return None
+
+
+def _own_address(settings: Settings) -> str:
+    """A replica that listens on every interface is reached by its host's name."""
+    host = socket.gethostname() if settings.inference_host in {"0.0.0.0", "::"} else settings.inference_host  # noqa: S104
+    return f"{host}:{settings.inference_port}"

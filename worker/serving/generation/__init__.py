@@ -1,0 +1,9 @@
+"""Text generation: requests join and leave one running batch between steps.
+
+`request` what is asked; `scheduler` tokens, a step at a time; `sampling` the next token; `text` tokens to text.
+"""
+
+from worker.serving.generation.request import GenerateBody, GenerateParameters
+from worker.serving.generation.text_generator import Finish, Piece, Prepared, TextGenerator
+
+__all__ = ["Finish", "GenerateBody", "GenerateParameters", "Piece", "Prepared", "TextGenerator"]

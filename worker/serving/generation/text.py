@@ -1,0 +1,55 @@
+"""Turns tokens into text as they come. Knows nothing of models.
+
+A character may span tokens, and a stop sequence may span pieces of text: what could still be part of one is held back.
+"""
+
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+
+class TextStream:
+    """Pieces of text that are final: their concatenation is the answer's text, up to and without a stop sequence."""
+
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = DecodeStream(skip_special_tokens=True)
+        self._stops = stops
+        self._tokens: list[int] = []
+        self._decoded = ""
+        self._held = ""
+        self.stopped = False
+
+    def push(self, token: int) -> str:
+        """The text that this token makes final; `stopped` is set where a stop sequence was met."""
+        self._tokens.append(token)
+        piece = self._decoder.step(self._tokenizer, token)
+        return self._sift(piece) if piece else ""
+
+    def flush(self) -> str:
+        """The rest, once no token follows; bytes that never became a character show as U+FFFD."""
+        if self.stopped:
+            return ""
+        whole = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
+        rest = whole[len(self._decoded) :] if whole.startswith(self._decoded) else ""
+        final = self._sift(rest)
+        if not self.stopped:
+            final, self._held = final + self._held, ""
+        return final
+
+    def _sift(self, piece: str) -> str:
+        self._decoded += piece
+        text = self._held + piece
+        met = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        if met:
+            self.stopped, self._held = True, ""
+            return text[: min(met)]
+        keep = max((_overlap(text, stop) for stop in self._stops), default=0)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many last characters of `text` begin `stop`."""
+    return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)

@@ -1,0 +1,51 @@
+"""What a predictor is: the operations that one model answers. Knows no HTTP, no batching and no method.
+
+An operation is cut in three, so that the work of the processor on text and pixels overlaps the forward passes of
+others: `encode_pre` (validate, tokenise) and `encode_post` (shape the answer) run beside them, `encode_core` is one
+forward over rows of any callers (after infinity, which serves embeddings so).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from app.contract.inference import Operation
+from worker.serving.batcher import BatchLimits, Row
+from worker.serving.generation import TextGenerator
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The rows of one request; `context` is what `encode_post` needs beside their results."""
+
+    rows: list[Row]
+    context: Any = None
+
+
+class BatchedOperation(Protocol):
+    """`encode_core` never sees an input that `encode_pre` would refuse, so no request can spoil its batch."""
+
+    limits: BatchLimits
+
+    def encode_pre(self, inputs: Sequence[Any]) -> Encoded:
+        """Raises InvalidInput, locating each wrong input."""
+
+    def encode_core(self, values: Sequence[Any]) -> Sequence[Any]:
+        """One result for each `Row.value`, from one forward pass."""
+
+    def encode_post(self, encoded: Encoded, results: Sequence[Any]) -> list[Any]:
+        """One output for each input, ready for JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """`method` names the model's method in messages; an operation that is None is refused."""
+
+    method: str
+    predict: BatchedOperation | None = None
+    embed: BatchedOperation | None = None
+    generate: TextGenerator | None = None
+
+    @property
+    def operations(self) -> list[Operation]:
+        return [operation for operation in Operation if getattr(self, operation) is not None]

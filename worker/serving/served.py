@@ -1,0 +1,132 @@
+"""One loaded model, ready to answer: its predictor's operations behind batchers. Knows no HTTP and no method."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Executor
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_core import to_json
+
+from app.contract.base import Contract
+from app.contract.errors import ErrorCode, FieldError, InvalidRequest
+from app.contract.inference import InferenceRequest, Operation
+from worker.serving.batcher import Batcher
+from worker.serving.device import Device
+from worker.serving.errors import OperationNotSupported
+from worker.serving.generation import Finish, GenerateBody, Piece, Prepared, TextGenerator
+from worker.serving.predictors.protocol import BatchedOperation, Predictor
+
+Body = TypeVar("Body", bound=Contract)
+Result = TypeVar("Result")
+
+#: Work on a request of fewer bytes than this costs less than handing it to a thread.
+INLINE_BYTES = 4_096
+
+OUTPUT_KEYS = {Operation.PREDICT: "outputs", Operation.EMBED: "embeddings"}
+
+
+class NoParameters(Contract):
+    """Today's predictors take none."""
+
+
+class InputsBody(Contract):
+    """The body of `predict` and `embed`."""
+
+    inputs: list[Any]
+    parameters: NoParameters = Field(default=NoParameters())
+
+
+@dataclass(frozen=True, slots=True)
+class Batched:
+    """An operation and what batches it."""
+
+    operation: BatchedOperation
+    batcher: Batcher
+
+
+class ServedModel:
+    """Lives on one event loop. `helpers` are threads for tokenising, decoding pictures and writing JSON."""
+
+    def __init__(self, predictor: Predictor, device: Device, helpers: Executor) -> None:
+        self._predictor = predictor
+        self._helpers = helpers
+        self._batched = {
+            operation: Batched(batched, Batcher(device, batched.encode_core, batched.limits))
+            for operation, batched in ((Operation.PREDICT, predictor.predict), (Operation.EMBED, predictor.embed))
+            if batched is not None
+        }
+
+    async def answer(self, request: InferenceRequest, size_bytes: int) -> bytes:
+        """JSON. Raises InvalidRequest, InvalidInput, OperationNotSupported, Overloaded."""
+        if request.operation is Operation.GENERATE:
+            return await self._generate(await self.prepare(request, size_bytes))
+        batched = self._batched.get(request.operation)
+        if batched is None:
+            raise self._not_supported(request.operation)
+        body = parsed(InputsBody, request.body)
+        encoded = await self._help(size_bytes, lambda: batched.operation.encode_pre(body.inputs))
+        results = await batched.batcher.run(encoded.rows)
+        return await self._help(
+            size_bytes,
+            lambda: to_json(
+                {
+                    "model_id": request.model.model_id,
+                    OUTPUT_KEYS[request.operation]: batched.operation.encode_post(encoded, results),
+                }
+            ),
+        )
+
+    async def prepare(self, request: InferenceRequest, size_bytes: int) -> Prepared:
+        """A generation that may begin. Raises InvalidRequest, InvalidInput, OperationNotSupported."""
+        generator, body = self._generator(), parsed(GenerateBody, request.body)
+        return await self._help(size_bytes, lambda: generator.prepare(body))
+
+    async def pieces(self, prepared: Prepared) -> AsyncGenerator[Piece, None]:
+        """Text as it becomes final, then one Finish."""
+        async with aclosing(self._generator().pieces(prepared)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _generate(self, prepared: Prepared) -> bytes:
+        text: list[str] = []
+        async with aclosing(self._generator().pieces(prepared)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Finish):
+                    return to_json({"text": "".join(text), **piece.model_dump()})
+                text.append(piece)
+        raise AssertionError("pieces end with a Finish")
+
+    def _generator(self) -> TextGenerator:
+        if self._predictor.generate is None:
+            raise self._not_supported(Operation.GENERATE)
+        return self._predictor.generate
+
+    def _not_supported(self, operation: Operation) -> OperationNotSupported:
+        answers = " and ".join(self._predictor.operations)
+        return OperationNotSupported(
+            f"A model of the method {self._predictor.method} does not answer {operation}; it answers {answers}."
+        )
+
+    async def _help(self, size_bytes: int, function: Callable[[], Result]) -> Result:
+        """Small work at once; large work in a thread, beside the forward passes and the event loop."""
+        if size_bytes < INLINE_BYTES:
+            return function()
+        return await asyncio.get_running_loop().run_in_executor(self._helpers, function)
+
+
+def parsed(body_type: type[Body], body: dict[str, Any]) -> Body:
+    try:
+        return body_type.model_validate(body)
+    except ValidationError as error:
+        errors = [
+            FieldError(location=".".join(str(part) for part in problem["loc"]), message=problem["msg"])
+            for problem in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        raise InvalidRequest(
+            f"The request is not understood. {errors[0].location}: {errors[0].message}",
+            code=ErrorCode.VALIDATION_FAILED,
+            errors=errors,
+        ) from None
