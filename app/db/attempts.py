@@ -119,9 +119,13 @@ def conclude(
         changes["queued_at"] = at
     owner = (str(row.lease_owner), row.attempt)
     freed = {"lease_owner": None, "lease_expires_at": None, "stop_request": None, "lost_attempts": lost}
-    moved = jobs.transition(session, row.id, status, when={JobStatus(row.status)}, at=at, owner=owner, **freed, **changes)
+    moved = jobs.transition(
+        session, row.id, status, when={JobStatus(row.status)}, at=at, owner=owner, **freed, **changes
+    )
     assert moved, "the caller holds the row's lock"
-    _finish(session, row.id, owner[1], _told_outcome(status, outcome), detail, at)
+    attempt = session.get_one(AttemptRow, (row.id, owner[1]))
+    attempt.outcome, attempt.detail, attempt.finished_at = _told_outcome(status, outcome), detail, at
+    session.flush()
     return status
 
 
@@ -163,19 +167,17 @@ def _started(session: Session, job_id: str, owner: str, at: datetime) -> JobRow:
     row.started_at = row.started_at or at
     session.add(
         AttemptRow(
-            job_id=job_id, number=row.attempt, worker_id=owner, started_at=at, finished_at=None, outcome=None, detail=None
+            job_id=job_id,
+            number=row.attempt,
+            worker_id=owner,
+            started_at=at,
+            finished_at=None,
+            outcome=None,
+            detail=None,
         )
     )
     session.flush()
     return row
-
-
-def _finish(
-    session: Session, job_id: str, number: int, outcome: AttemptOutcome, detail: str | None, at: datetime
-) -> None:
-    attempt = session.get_one(AttemptRow, (job_id, number))
-    attempt.outcome, attempt.detail, attempt.finished_at = outcome.value, detail, at
-    session.flush()
 
 
 def _told_outcome(status: JobStatus, outcome: AttemptOutcome) -> AttemptOutcome:

@@ -53,9 +53,7 @@ def release_waiting(session: Session, at: datetime) -> set[str]:
         moved = 0
         for job_id, device, parent_id, parent_status in released:
             if parent_status == JobStatus.SUCCEEDED:
-                won = jobs.transition(
-                    session, job_id, JobStatus.QUEUED, when={JobStatus.WAITING}, at=at, queued_at=at
-                )
+                won = jobs.transition(session, job_id, JobStatus.QUEUED, when={JobStatus.WAITING}, at=at, queued_at=at)
                 devices.update({device} if won else ())
             else:
                 won = _fail_child(session, job_id, parent_id, parent_status, at)

@@ -1,0 +1,100 @@
+"""Recurrent duties of the control plane, done by whichever trainer has the duty's lease. All may be repeated freely.
+
+A duty first looks, in a transaction that cannot write, whether there is anything to do: an idle service writes nothing.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from app.db import duties, queue, workers
+from app.db.session import Database, now
+from app.dispatch import Dispatcher, queues_for
+from app.settings import Settings
+
+SWEEP_SECONDS = 600.0
+WORKER_FORGOTTEN_AFTER = timedelta(hours=24)
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """`work` gives the devices of jobs that became claimable. `is_due` is a read."""
+
+    name: str
+    every_seconds: float
+    is_due: Callable[[Session, datetime], bool]
+    work: Callable[[Session, datetime], Collection[str]]
+
+
+class Housekeeping:
+    """For one thread, but for `release_waiting`, which any may call."""
+
+    def __init__(self, database: Database, dispatcher: Dispatcher, settings: Settings, *, owner: str) -> None:
+        self._database = database
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._owner = owner
+        self._duties = self._all_duties()
+        self._next_at = dict.fromkeys((duty.name for duty in self._duties), 0.0)
+
+    def round(self) -> None:
+        """Do what is due. A failure of the database waits for the next round."""
+        for duty in self._duties:
+            if time.monotonic() < self._next_at[duty.name]:
+                continue
+            self._next_at[duty.name] = time.monotonic() + duty.every_seconds
+            try:
+                self._do(duty)
+            except SQLAlchemyError as error:
+                _log.warning("duty_failed", duty=duty.name, error=str(error))
+
+    def release_waiting(self) -> None:
+        """At once, when a parent has just ended; the duty of the same name is the net below."""
+        with self._database.reading() as session:
+            if not queue.any_released(session):
+                return
+        with self._database.transaction() as session:
+            devices = queue.release_waiting(session, now(session))
+        self._wake(devices)
+
+    def _do(self, duty: Duty) -> None:
+        with self._database.reading() as session:
+            if not duty.is_due(session, now(session)):
+                return
+        lease_seconds = 3 * duty.every_seconds
+        with self._database.transaction() as session:
+            if not duties.acquire(session, duty.name, self._owner, at=now(session), seconds=lease_seconds):
+                return
+        with self._database.transaction() as session:
+            devices = duty.work(session, now(session))
+        self._wake(devices)
+
+    def _wake(self, devices: Collection[str]) -> None:
+        if not devices:
+            return
+        with self._database.reading() as session:
+            since = now(session) - timedelta(seconds=3 * self._settings.heartbeat_seconds)
+            live_queues = workers.live_queues(session, since)
+        self._dispatcher.wake(sorted({name for device in devices for name in queues_for(device, live_queues)}))
+
+    def _all_duties(self) -> tuple[Duty, ...]:
+        often = self._settings.housekeeping_seconds
+        max_lost = self._settings.max_lost_attempts
+        return (
+            Duty("expired_leases", often, queue.any_expired, lambda s, at: queue.requeue_expired(s, at, max_lost)),
+            Duty("waiting_jobs", often, lambda s, _: queue.any_released(s), queue.release_waiting),
+            Duty("stale_wakes", often, queue.any_stale, queue.take_stale),
+            Duty("sweep", SWEEP_SECONDS, lambda _s, _at: True, _sweep),
+        )
+
+
+def _sweep(session: Session, at: datetime) -> Collection[str]:
+    workers.sweep(session, at - WORKER_FORGOTTEN_AFTER)
+    return ()

@@ -1,0 +1,77 @@
+"""How an attempt ended, told from how its process ended. A table, without any effect."""
+
+import signal
+from dataclasses import dataclass
+
+from app.contract.errors import ErrorCode, JobError
+from app.contract.job import AttemptOutcome, Fault
+from app.contract.messages import EXIT_STOPPED, FailedLine, FinishedLine
+from worker.supervisor.watch import Ending
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """What is known when a process has gone: its last words, its exit code, and whether we ended it."""
+
+    exit_code: int
+    last_line: FinishedLine | FailedLine | None = None
+    ending: Ending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """`error` is for the user; `detail` for the attempt's record. `finished` where there is a model."""
+
+    outcome: AttemptOutcome
+    error: JobError | None = None
+    detail: str | None = None
+    finished: FinishedLine | None = None
+
+
+def classify(end: ProcessEnd, stall_seconds: float) -> AttemptEnd:
+    """Its last words count before anything else: a process that has finished may crash in its own clean-up."""
+    match end.last_line:
+        case FinishedLine() as finished:
+            return AttemptEnd(AttemptOutcome.SUCCEEDED, finished=finished)
+        case FailedLine(error=error):
+            return _failed(error)
+        case None if end.ending is not None:
+            return _ended_by_us(end.ending, stall_seconds)
+        case _ if end.exit_code == EXIT_STOPPED:
+            return AttemptEnd(AttemptOutcome.PREEMPTED, detail="the training process was asked to stop from outside")
+        case _:
+            return AttemptEnd(AttemptOutcome.LOST, detail=describe_exit(end.exit_code))
+
+
+def _ended_by_us(ending: Ending, stall_seconds: float) -> AttemptEnd:
+    match ending:
+        case Ending.STALL:
+            return _failed(_stalled(stall_seconds))
+        case Ending.CANCEL:
+            return AttemptEnd(AttemptOutcome.CANCELLED)
+        case Ending.PAUSE:
+            return AttemptEnd(AttemptOutcome.PAUSED)
+        case Ending.PREEMPT:
+            return AttemptEnd(AttemptOutcome.PREEMPTED, detail="the trainer shut down")
+        case Ending.LEASE_LOST:
+            raise AssertionError("an attempt that lost its lease has no end of its own")
+
+
+def describe_exit(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"the training process exited with code {exit_code}"
+    name = signal.Signals(-exit_code).name
+    cause = ", perhaps because memory ran out" if exit_code == -signal.SIGKILL else ""
+    return f"the training process was killed by {name}{cause}"
+
+
+def _failed(error: JobError) -> AttemptEnd:
+    return AttemptEnd(AttemptOutcome.FAILED, error=error, detail=error.message)
+
+
+def _stalled(stall_seconds: float) -> JobError:
+    return JobError(
+        code=ErrorCode.STALLED,
+        message=f"The training process made no progress for {stall_seconds:g} seconds and was ended.",
+        fault=Fault.INFRASTRUCTURE,
+    )

@@ -1,0 +1,60 @@
+"""Which model a fine-tune starts from: pinned when the job first starts, whatever the user named."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.contract.checkpoint import CheckpointManifest
+from app.contract.errors import ErrorCode, JobError
+from app.contract.job import Fault
+from app.contract.model_folder import ModelDescription
+from app.contract.specs.job import FinetuneSpec
+from app.db import checkpoints, models
+from app.db.tables import CheckpointRow, JobRow, ModelRow
+from worker.supervisor.failures import AttemptFailed
+from worker.supervisor.record import register_model
+
+
+def pin_parent(session: Session, row: JobRow, spec: FinetuneSpec) -> ModelRow:
+    """The parent model, decided once. Raises AttemptFailed where there is none any more."""
+    if row.parent_model_id is not None:
+        model = models.resolve(session, row.project_id, row.parent_model_id)
+    elif row.parent_job_id is not None:
+        model = _model_of_job(session, session.get_one(JobRow, row.parent_job_id), spec)
+    else:
+        model = models.resolve(session, row.project_id, spec.parent)
+    if model is None:
+        raise _missing(f"The parent {spec.parent} does not exist any more.")
+    row.parent_model_id = model.id
+    session.flush()
+    return model
+
+
+def _model_of_job(session: Session, parent: JobRow, spec: FinetuneSpec) -> ModelRow | None:
+    own = models.resolve(session, parent.project_id, parent.model_id) if parent.model_id else None
+    if own is None or spec.checkpoint is None:
+        return own
+    checkpoint = _named_checkpoint(session, parent, spec.checkpoint)
+    known = session.scalar(
+        select(ModelRow)
+        .where(ModelRow.job_id == parent.id, ModelRow.checkpoint_step == checkpoint.step)
+        .order_by(ModelRow.id)
+        .limit(1)
+    )
+    description = ModelDescription.model_validate(own.description, strict=False)
+    return known or register_model(session, parent, checkpoint, description)
+
+
+def _named_checkpoint(session: Session, parent: JobRow, name: str) -> CheckpointRow:
+    """`best`, `last` or `step:N` of a job."""
+    rows = sorted(checkpoints.list_of(session, parent.id), key=lambda row: row.step)
+    if name == "best":
+        rows = [row for row in rows if CheckpointManifest.model_validate(row.manifest, strict=False).is_best] or rows
+    elif name != "last":
+        rows = [row for row in rows if name == f"step:{row.step}"]
+    if not rows:
+        raise _missing(f"The parent {parent.id} has no checkpoint {name}.")
+    return rows[-1]
+
+
+def _missing(message: str) -> AttemptFailed:
+    return AttemptFailed(JobError(code=ErrorCode.NOT_FOUND, message=message, fault=Fault.USER))

@@ -1,0 +1,42 @@
+"""How far a job has come, as its view tells it. Arithmetic only."""
+
+from typing import Any
+
+from app.contract.messages import MetricsLine, Resolved
+
+
+def progress_at(line: MetricsLine, resolved: Resolved | None, batch_size: int) -> dict[str, Any]:
+    """`total_steps`, `fraction` and `eta_seconds` are null until the data are prepared."""
+    total_steps = resolved.total_steps if resolved else None
+    return {
+        "step": line.step,
+        "total_steps": total_steps,
+        "fraction": min(1.0, line.step / total_steps) if total_steps else None,
+        "tokens_per_second": line.tokens_per_second,
+        "examples_per_second": line.examples_per_second,
+        "eta_seconds": _eta_seconds(line, total_steps, batch_size),
+    }
+
+
+def prepared(progress: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
+    """The data are prepared: the number of steps is known, and a resumed job keeps the step that it had."""
+    step = progress.get("step", 0)
+    return {
+        "step": step,
+        "total_steps": resolved.total_steps,
+        "fraction": min(1.0, step / resolved.total_steps),
+        "tokens_per_second": None,
+        "examples_per_second": None,
+        "eta_seconds": None,
+    }
+
+
+def finished(progress: dict[str, Any], step: int) -> dict[str, Any]:
+    """The end of a run, which early stopping may have brought forward."""
+    return progress | {"step": step, "fraction": 1.0, "eta_seconds": 0}
+
+
+def _eta_seconds(line: MetricsLine, total_steps: int | None, batch_size: int) -> float | None:
+    if total_steps is None or not line.examples_per_second:
+        return None
+    return round((total_steps - line.step) * batch_size / line.examples_per_second, 1)

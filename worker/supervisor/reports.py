@@ -1,0 +1,149 @@
+"""Takes the lines that a training process reports, and makes each durable under the attempt's lease."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import assert_never
+
+import structlog
+from sqlalchemy.orm import Session
+
+from app.contract.checkpoint import CheckpointManifest, Environment
+from app.contract.messages import (
+    ArtifactLine,
+    CheckpointLine,
+    FailedLine,
+    FinishedLine,
+    LogLine,
+    MetricsLine,
+    ReadyLine,
+    ReportLine,
+    Resolved,
+    ResolvedLine,
+)
+from app.contract.specs.training import TrainingOptions
+from app.db import events, metrics
+from app.db.session import now
+from app.db.tables import JobRow
+from app.storage import ArtifactStore
+from worker.supervisor.child import UnreadableLine
+from worker.supervisor.inputs import Corrupted
+from worker.supervisor.lease import LeaseKeeper
+from worker.supervisor.progress import prepared, progress_at
+from worker.supervisor.publish import Publisher
+from worker.supervisor.record import record_artifact, record_checkpoint
+
+_log = structlog.get_logger(__name__)
+
+
+class Reports:
+    """`resumed` is the manifest of the checkpoint that the process continues from. `last_line` is its last words."""
+
+    def __init__(
+        self,
+        lease: LeaseKeeper,
+        store: ArtifactStore,
+        publisher: Publisher,
+        *,
+        output_dir: Path,
+        training: TrainingOptions,
+        resolved: Resolved | None,
+        resumed: CheckpointManifest | None,
+        on_training: Callable[[], None],
+    ) -> None:
+        """`on_training` is called when the process has begun to train."""
+        self._lease = lease
+        self._store = store
+        self._publisher = publisher
+        self._output_dir = output_dir.resolve()
+        self._training = training
+        self._resolved = resolved
+        self._resumed = resumed
+        self._on_training = on_training
+        self.last_line: FinishedLine | FailedLine | None = None
+
+    def accept(self, line: ReportLine) -> None:
+        """Raises LeaseLost, and OSError where the store fails."""
+        match line:
+            case ReadyLine():
+                pass
+            case ResolvedLine():
+                self._accept_resolved(line)
+            case MetricsLine():
+                self._accept_metrics(line)
+            case CheckpointLine():
+                self._accept_checkpoint(line)
+            case ArtifactLine():
+                self._accept_artifact(line)
+            case LogLine():
+                self._tell("log", {"level": line.level, "message": line.message})
+            case FinishedLine() | FailedLine():
+                self.last_line = line
+            case _:
+                assert_never(line)
+
+    def warn(self, message: str) -> None:
+        self._tell("warning", {"message": message})
+
+    def _accept_resolved(self, line: ResolvedLine) -> None:
+        self._resolved = self._resolved or line.resolved
+
+        def apply(_: Session, row: JobRow) -> None:
+            row.resolved = row.resolved or line.resolved.model_dump(mode="json")
+            row.device = line.resolved.device  # a later attempt must run where the first one did
+            row.environment = line.environment.model_dump(mode="json")
+            row.progress = prepared(row.progress, line.resolved)
+
+        self._lease.write(apply)
+        if self._resumed and (differences := _differences(self._resumed.environment, line.environment)):
+            self.warn(f"Resumed in another environment, so the result may differ in its last bits: {differences}.")
+
+    def _accept_metrics(self, line: MetricsLine) -> None:
+        progress = progress_at(line, self._resolved, self._training.batch_size)
+
+        def apply(session: Session, row: JobRow) -> None:
+            row.progress, row.metrics = progress, row.metrics | line.values
+            metrics.upsert(session, row.id, line.step, line.values)
+            told = {"step": line.step, "values": line.values, "progress": progress}
+            events.append(session, row.id, "metrics", told, now(session))
+
+        self._lease.write(apply)
+        self._on_training()
+
+    def _accept_artifact(self, line: ArtifactLine) -> None:
+        self._check_inside(line.path)
+        published = self._publisher.artifact(line.name, line.path, line.media_type)
+        self._lease.write(lambda session, row: record_artifact(session, row, published))
+
+    def _accept_checkpoint(self, line: CheckpointLine) -> None:
+        self._check_inside(line.path)
+        try:
+            published = self._publisher.checkpoint(line.path, line.step)
+        except Corrupted as error:
+            self.warn(f"The checkpoint of step {line.step} was written damaged and is not kept: {error}.")
+            return
+        keep_checkpoints = self._training.keep_checkpoints
+        for prefix in self._lease.write(
+            lambda session, row: record_checkpoint(session, row, published, keep_checkpoints)
+        ):
+            self._delete(prefix)
+        shutil.rmtree(line.path, ignore_errors=True)
+
+    def _check_inside(self, path: Path) -> None:
+        if not path.resolve().is_relative_to(self._output_dir):
+            raise UnreadableLine(f"{path} is not in the folder given for output")
+
+    def _delete(self, prefix: str) -> None:
+        try:
+            self._store.delete_prefix(prefix)
+        except OSError as error:  # costs space and nothing else
+            _log.warning("checkpoint_not_deleted", prefix=prefix, error=str(error))
+
+    def _tell(self, event_type: str, data: dict[str, str]) -> None:
+        self._lease.write(lambda session, row: events.append(session, row.id, event_type, data, now(session)))
+
+
+def _differences(then: Environment, here: Environment) -> str:
+    """`num_threads 2 then, 4 now`; empty where a resume is exact."""
+    pairs = [(name, getattr(then, name), getattr(here, name)) for name in Environment.model_fields]
+    return "; ".join(f"{name} {old} then, {new} now" for name, old, new in pairs if old != new)

@@ -1,0 +1,222 @@
+"""Takes one claimed job to the end of its attempt: prepare, train, conclude. Knows nothing of Celery."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+from sqlalchemy.orm import Session
+
+from app.contract.job import AttemptOutcome, JobStatus
+from app.contract.messages import FinishedLine
+from app.db import attempts, checkpoints, events
+from app.db.attempts import Claim
+from app.db.session import Database, now
+from app.db.tables import JobRow
+from app.settings import Settings
+from app.storage import ArtifactStore
+from worker.supervisor.child import UnreadableLine
+from worker.supervisor.endings import AttemptEnd, ProcessEnd, classify
+from worker.supervisor.failures import AttemptFailed, disk_full
+from worker.supervisor.lease import LeaseKeeper, LeaseLost, LeaseTimes
+from worker.supervisor.prepare import OUTPUT_FOLDER, Preparation, Prepared, resolved_of
+from worker.supervisor.progress import finished as finished_progress
+from worker.supervisor.publish import LOG_ARTIFACT, PublishedArtifact, Publisher
+from worker.supervisor.record import record_artifact, register_model
+from worker.supervisor.reports import Reports
+from worker.supervisor.scratch import Scratch
+from worker.supervisor.spares import Spares
+from worker.supervisor.watch import Ending, Limits, Watch
+
+#: A process that has closed its report has this long to end by itself.
+EXIT_SECONDS = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """`shutdown`: the trainer is to end. `settled` is told how each attempt left its job, and the job's device."""
+
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+    spares: Spares
+    scratch: Scratch
+    shutdown: threading.Event
+    settled: Callable[[JobStatus, str], None]
+
+    def run(self, job: JobRow, claimed_at: float) -> None:
+        """Run the attempt that was claimed at the monotonic time `claimed_at`; returns when nothing of it is left."""
+        claim = attempts.claim_of(job)
+        times = LeaseTimes(
+            self.settings.lease_seconds, self.settings.heartbeat_seconds, self.settings.stop_poll_seconds
+        )
+        limits = Limits(
+            self.settings.stall_seconds, self.settings.stop_grace_seconds, self.settings.cancel_grace_seconds
+        )
+        log = _log.bind(job_id=job.id, attempt=job.attempt)
+        log.info("attempt_started", method=job.method)
+        try:
+            with (
+                self.scratch.attempt(job.id, job.attempt) as folder,
+                LeaseKeeper(self.database, claim, times, claimed_at=claimed_at) as lease,
+                Watch(lease, self.shutdown, limits) as watch,
+            ):
+                attempt = _Attempt(self, job, claim, folder, lease, watch)
+                status = attempt.conclude(attempt.end())
+        except LeaseLost:
+            log.warning("attempt_discarded", reason="its lease is another's")
+        else:
+            log.info("attempt_ended", status=status)
+            self.settled(status, job.device)
+        finally:
+            self.spares.refill()
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    runner: Runner
+    job: JobRow
+    claim: Claim
+    folder: Path
+    lease: LeaseKeeper
+    watch: Watch
+
+    def end(self) -> AttemptEnd:
+        """Prepare and train, and tell how that ended. Raises LeaseLost."""
+        try:
+            prepared = self._prepare()
+            return self._train(prepared) if self.watch.ending is None else self._classify(ProcessEnd(0))
+        except LeaseLost:
+            raise
+        except AttemptFailed as failure:
+            return _failed(failure)
+        except UnreadableLine as error:
+            return AttemptEnd(AttemptOutcome.LOST, detail=f"the training process sent an unreadable line: {error}")
+        except Exception as error:  # noqa: BLE001  the edge of an attempt: it is lost, and retried up to the cap
+            _log.exception("attempt_broke", job_id=self.job.id, attempt=self.job.attempt)
+            failure_of_disk = disk_full(error) if isinstance(error, OSError) else None
+            return _failed(failure_of_disk) if failure_of_disk else _broken(error)
+
+    def conclude(self, end: AttemptEnd) -> JobStatus:
+        """Write the attempt's end, and with a success its model, in one transaction. Raises LeaseLost."""
+        log = self._publish_log()
+
+        def apply(session: Session, row: JobRow) -> JobStatus:
+            if log is not None:
+                record_artifact(session, row, log)
+            return self._write_end(session, row, end)
+
+        return self.lease.write(apply)
+
+    def _prepare(self) -> Prepared:
+        preparation = Preparation(
+            database=self.runner.database,
+            store=self.runner.store,
+            lease=self.lease,
+            folder=self.folder,
+            cache_dir=self.runner.settings.cache_dir,
+            warn=self._warn,
+        )
+        return preparation.run(self.job)
+
+    def _train(self, prepared: Prepared) -> AttemptEnd:
+        reports = Reports(
+            self.lease,
+            self.runner.store,
+            Publisher(self.runner.store, self.claim),
+            output_dir=self.folder / OUTPUT_FOLDER,
+            training=prepared.assignment.spec.training,
+            resolved=resolved_of(self.job),
+            resumed=prepared.resumed,
+            on_training=self.runner.spares.refill,
+        )
+        child = self.runner.spares.take()
+        try:
+            child.log_path.rename(self.folder / LOG_ARTIFACT)
+            with self.watch.over(child):
+                child.assign(prepared.assignment)
+                for line in child.lines():
+                    with self.watch.handling():
+                        reports.accept(line)
+                child.wait(EXIT_SECONDS)
+        finally:
+            exit_code = child.close()
+        return self._classify(ProcessEnd(exit_code, reports.last_line, self.watch.ending))
+
+    def _classify(self, end: ProcessEnd) -> AttemptEnd:
+        ending = end.ending or self.watch.ending
+        if ending is Ending.LEASE_LOST:
+            raise LeaseLost(self.claim)
+        return classify(replace(end, ending=ending), self.runner.settings.stall_seconds)
+
+    def _write_end(self, session: Session, row: JobRow, end: AttemptEnd) -> JobStatus:
+        changes = {}
+        if end.finished is not None and row.status != JobStatus.CANCELLING:
+            checkpoint = checkpoints.get(session, row.id, end.finished.model_step)
+            if checkpoint is None:
+                end = AttemptEnd(AttemptOutcome.LOST, detail="the checkpoint of its result was not kept")
+            else:
+                model = register_model(session, row, checkpoint, end.finished.model)
+                progress = finished_progress(row.progress, end.finished.step)
+                changes = {"model_id": model.id, "progress": progress}
+                self._tell_finish(session, end.finished)
+        return attempts.conclude(
+            session,
+            row,
+            end.outcome,
+            at=now(session),
+            max_lost_attempts=self.runner.settings.max_lost_attempts,
+            error=end.error,
+            detail=end.detail,
+            **changes,
+        )
+
+    def _tell_finish(self, session: Session, finished: FinishedLine) -> None:
+        reason = "stopped early" if finished.reason == "early_stopping" else "ran its whole duration"
+        message = (
+            f"Training {reason}: {finished.step} steps; the model is the checkpoint of step {finished.model_step}."
+        )
+        events.append(session, self.job.id, "log", {"level": "info", "message": message}, now(session))
+
+    def _warn(self, message: str) -> None:
+        self.lease.write(
+            lambda session, row: events.append(session, row.id, "warning", {"message": message}, now(session))
+        )
+
+    def _publish_log(self) -> PublishedArtifact | None:
+        path = self.folder / LOG_ARTIFACT
+        if not path.exists():
+            return None
+        try:
+            return Publisher(self.runner.store, self.claim).log(path)
+        except OSError as error:  # a log is worth no attempt
+            _log.warning("log_not_kept", job_id=self.job.id, error=str(error))
+            return None
+
+
+def claim_next(
+    database: Database, owner: str, devices: tuple[str, ...], lease_seconds: float
+) -> tuple[JobRow, float] | None:
+    """The best job for us, and the monotonic time since when its lease counts; None where there is none.
+
+    An error of the database means "do not run", even if the claim was made: the lease then runs out.
+    """
+    with database.reading() as session:
+        if not attempts.any_claimable(session, devices):
+            return None
+    claimed_at = time.monotonic()
+    with database.transaction() as session:
+        job = attempts.claim(session, owner=owner, devices=devices, lease_seconds=lease_seconds)
+    return None if job is None else (job, claimed_at)
+
+
+def _failed(failure: AttemptFailed) -> AttemptEnd:
+    return AttemptEnd(AttemptOutcome.FAILED, error=failure.error, detail=failure.error.message)
+
+
+def _broken(error: Exception) -> AttemptEnd:
+    return AttemptEnd(AttemptOutcome.LOST, detail=f"{type(error).__name__}: {error}")

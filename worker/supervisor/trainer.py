@@ -1,0 +1,166 @@
+"""One trainer: its slots, its spare processes, its threads. Put together here, started and stopped by Celery's signals.
+
+Threads: `poll-N` look for work that no message told of; `upkeep` says that we live and does the recurrent duties.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.contract.job import TERMINAL, JobStatus
+from app.db import workers
+from app.db.ids import new_id
+from app.db.session import Database, now
+from app.dispatch import Dispatcher, queues_for
+from app.housekeeping import Housekeeping
+from app.processes import ChildStarter
+from app.settings import Settings
+from app.storage import FolderStore
+from worker.supervisor.child import TRAINING_COMMAND, ChildOptions, TrainingChild, start_child
+from worker.supervisor.device import claimable_devices, detect_device, queues_of
+from worker.supervisor.environment import source_root, training_environment
+from worker.supervisor.runner import Runner, claim_next
+from worker.supervisor.scratch import Scratch
+from worker.supervisor.slots import Slots
+from worker.supervisor.spares import Spares
+
+SWEEP_SECONDS = 600.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Trainer:
+    """`command` starts a training process; tests give one that fails in chosen ways."""
+
+    def __init__(self, settings: Settings, command: tuple[str, ...] = TRAINING_COMMAND) -> None:
+        self.id = new_id("wrk")
+        self._settings = settings
+        self._device = detect_device(settings.device)
+        self._database = Database(settings.resolved_database_url)
+        self._dispatcher = Dispatcher(settings)
+        self._housekeeping = Housekeeping(self._database, self._dispatcher, settings, owner=self.id)
+        self._scratch = Scratch(settings.scratch_dir, self.id)
+        self._starter = ChildStarter()
+        self._options = ChildOptions(
+            command, training_environment(settings), source_root(), settings.training_memory_bytes
+        )
+        self._shutdown = threading.Event()
+        self._stopped = False
+        self._spares = Spares(self._start_child, settings.slots)
+        self._runner = Runner(
+            settings=settings,
+            database=self._database,
+            store=FolderStore(settings.artifacts_dir),
+            spares=self._spares,
+            scratch=self._scratch,
+            shutdown=self._shutdown,
+            settled=self._settled,
+        )
+        self._slots = Slots(settings.slots, self._run_next, self._shutdown)
+        self._threads = [self._thread("upkeep", self._upkeep)]
+        self._threads += [self._thread(f"poll-{number}", self._poll) for number in range(settings.slots)]
+
+    def start(self) -> None:
+        """Warm the spare processes, and begin to look for work."""
+        _log.info("trainer_started", worker_id=self.id, device=self._device, slots=self._settings.slots)
+        self._spares.refill()
+        for thread in self._threads:
+            thread.start()
+
+    def fill(self) -> None:
+        """Run what is queued, as far as a slot is free."""
+        self._slots.fill()
+
+    def shut_down(self) -> None:
+        """Ask every running job for a last checkpoint and give it back to the queue. Returns at once; see `stop`."""
+        self._shutdown.set()
+
+    def stop(self) -> None:
+        """Wait until no job runs here any more, and leave nothing behind. Celery calls it on more than one way out."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self.shut_down()
+        for thread in self._threads:
+            thread.join()
+        self._slots.drain()
+        self._spares.close()
+        self._dispatcher.close()
+        self._scratch.close()
+        self._database.dispose()
+
+    def _run_next(self) -> bool:
+        try:
+            claimed = claim_next(self._database, self.id, claimable_devices(self._device), self._settings.lease_seconds)
+        except SQLAlchemyError as error:
+            _log.warning("claim_failed", error=str(error))
+            return False
+        if claimed is None:
+            return False
+        try:
+            self._runner.run(*claimed)
+        except Exception:  # noqa: BLE001  the edge of a slot, which outlives whatever breaks one attempt
+            _log.exception("attempt_abandoned", job_id=claimed[0].id)
+            return False
+        return True
+
+    def _settled(self, status: JobStatus, device: str) -> None:
+        """An attempt has ended: let others hear of the job it gave back, and of those that waited for its success."""
+        if status is JobStatus.QUEUED:
+            self._dispatcher.wake(queues_for(device))
+        if status in TERMINAL:
+            self._guarded(self._housekeeping.release_waiting)
+
+    def _start_child(self) -> TrainingChild:
+        return start_child(self._starter, self._options, self._scratch.new_log())
+
+    def _poll(self) -> None:
+        while not self._shutdown.wait(self._settings.idle_poll_seconds):
+            self.fill()
+
+    def _upkeep(self) -> None:
+        next_beat = next_round = next_sweep = 0.0
+        pause_seconds = min(self._settings.heartbeat_seconds, self._settings.housekeeping_seconds)
+        while True:
+            at = time.monotonic()
+            if at >= next_beat:
+                next_beat = at + self._settings.heartbeat_seconds
+                self._guarded(self._beat)
+            if at >= next_round:
+                next_round = at + self._settings.housekeeping_seconds
+                self._housekeeping.round()
+            if at >= next_sweep:
+                next_sweep = at + SWEEP_SECONDS
+                self._guarded(self._scratch.sweep)
+            if self._shutdown.wait(pause_seconds):
+                self._guarded(self._say_goodbye)
+                return
+
+    def _beat(self) -> None:
+        with self._database.transaction() as session:
+            workers.heartbeat(
+                session,
+                id=self.id,
+                role="trainer",
+                queues=queues_of(self._device),
+                devices=[self._device],
+                address=None,
+                loaded=[],
+                at=now(session),
+            )
+
+    def _say_goodbye(self) -> None:
+        with self._database.transaction() as session:
+            workers.remove(session, self.id)
+
+    def _guarded(self, duty: Callable[[], None]) -> None:
+        try:
+            duty()
+        except (SQLAlchemyError, OSError) as error:
+            _log.warning("upkeep_failed", duty=duty.__name__, error=str(error))
+
+    def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        return threading.Thread(target=target, name=name)
