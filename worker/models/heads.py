@@ -1,0 +1,79 @@
+"""Task heads over a body: one linear layer each. Know no data set, no tokenizer and no loss.
+
+Legend: B batch, T tokens, D width of the body, L labels, K targets.
+"""
+
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from worker.models.body import Body
+from worker.models.standardization import Standardization
+
+
+def pool(encoded: Tensor, lengths: Tensor) -> Tensor:
+    """The mean over each example's own tokens: [B, T, D], lengths int64 [B] -> [B, D].
+
+    Padding is cut out rather than multiplied by zero: what stands there, even NaN, never reaches an answer.
+    """
+    positions = torch.arange(encoded.shape[1], device=encoded.device)
+    padding = (positions >= lengths[:, None])[..., None]  # [B, T, 1]
+    total = encoded.float().masked_fill(padding, 0.0).sum(dim=1)
+    return total / lengths[:, None]
+
+
+def encode_example(body: Body, batch: Mapping[str, Tensor]) -> Tensor:
+    """One vector an example, whatever the body gives: [B, D]"""
+    if (encoding := batch.get("encoding")) is not None:
+        return encoding  # made before: a frozen body need not repeat itself
+    encoded = body.encode(batch)
+    return pool(encoded, batch["lengths"]) if encoded.dim() == 3 else encoded
+
+
+class _Task(nn.Module):
+    """A body with one linear layer on top."""
+
+    def __init__(self, body: Body, num_outputs: int) -> None:
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(body.width, num_outputs)
+        self._body_is_frozen = False
+
+    def freeze_body(self) -> None:
+        """From now on only the head learns: the body has no gradients, and its dropout stays off in training too."""
+        self._body_is_frozen = True
+        self.body.requires_grad_(False)
+        self.body.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self._body_is_frozen:
+            self.body.eval()
+        return self
+
+    def read(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """-> what the head makes of each example [B, outputs]"""
+        outputs: Tensor = self.head(encode_example(self.body, batch))
+        return outputs
+
+
+class Classifier(_Task):
+    """A logit a label."""
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """-> logits [B, L]"""
+        return self.read(batch)
+
+
+class Regressor(_Task):
+    """The head reads onto standardised targets, on which the loss is taken; answers are in the targets' own units."""
+
+    def __init__(self, body: Body, target_size: int) -> None:
+        super().__init__(body, target_size)
+        self.target_standardization = Standardization((target_size,))
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """-> estimates [B, K]"""
+        return self.target_standardization.undo(self.read(batch))
