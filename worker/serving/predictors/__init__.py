@@ -1,0 +1,27 @@
+"""Predictors: one file a method, and the explicit map from (kind, method) to each."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from app.contract.compatibility import MethodKey
+from worker.export import LoadedModel, load_model
+from worker.serving.device import Device
+from worker.serving.predictors.autoencoder import autoencoder
+from worker.serving.predictors.causal_language_model import causal_language_model
+from worker.serving.predictors.classification import classification
+from worker.serving.predictors.protocol import Predictor
+from worker.serving.predictors.regression import regression
+
+PREDICTORS: dict[MethodKey, Callable[[LoadedModel, Device], Predictor]] = {
+    ("pretrain", "causal_language_model"): causal_language_model,
+    ("pretrain", "autoencoder"): autoencoder,
+    ("pretrain", "regression"): regression,
+    ("finetune", "classification"): classification,
+    ("finetune", "regression"): regression,
+}
+
+
+def load_predictor(folder: Path, device: Device) -> Predictor:
+    """From a verified model folder."""
+    loaded = load_model(folder)
+    return PREDICTORS[loaded.description.kind, loaded.description.method](loaded, device)

@@ -1,0 +1,78 @@
+from collections.abc import Sequence
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from worker.serving.generation.text import TextStream
+
+TEXT = "Zürich 東京 🙂🙃 naïve — end"
+
+
+@pytest.fixture(scope="module")
+def byte_tokenizer() -> Tokenizer:
+    """One token a byte: every character beyond ASCII spans tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=257,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<s>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["a"], trainer)
+    return tokenizer
+
+
+def pieces(tokenizer: Tokenizer, text: str, stops: Sequence[str] = (), drop_last: int = 0) -> tuple[list[str], bool]:
+    stream = TextStream(tokenizer, stops)
+    tokens = tokenizer.encode(text).ids
+    got = []
+    for token in tokens[: len(tokens) - drop_last]:
+        got.append(stream.push(token))
+        if stream.stopped:
+            break
+    got.append(stream.flush())
+    return [piece for piece in got if piece], stream.stopped
+
+
+def test_pieces_hold_whole_characters_and_make_the_text(byte_tokenizer: Tokenizer) -> None:
+    got, stopped = pieces(byte_tokenizer, TEXT)
+    assert "".join(got) == TEXT
+    assert not any("\ufffd" in piece for piece in got)
+    assert not stopped
+
+
+def test_bytes_that_never_became_a_character_show_at_the_end(byte_tokenizer: Tokenizer) -> None:
+    got, _ = pieces(byte_tokenizer, "ab🙂", drop_last=1)
+    assert got[:2] == ["a", "b"]
+    assert set("".join(got[2:])) == {"\ufffd"}
+
+
+@pytest.mark.parametrize(
+    ("text", "stops", "expected"),
+    [
+        ("one two three", ["two"], "one "),
+        ("one two three", ["xyz"], "one two three"),
+        ("one two three", ["three", "two"], "one "),
+        ("aaab", ["aab"], "a"),
+        ("stop at the end", ["end"], "stop at the "),
+        ("nearly the en", ["end"], "nearly the en"),
+        ("x🙂y", ["🙂"], "x"),
+        ("first", ["f"], ""),
+    ],
+)
+def test_text_ends_before_the_first_stop(byte_tokenizer: Tokenizer, text: str, stops: list[str], expected: str) -> None:
+    got, stopped = pieces(byte_tokenizer, text, stops)
+    assert "".join(got) == expected
+    assert stopped == (expected != text)
+
+
+def test_text_that_may_begin_a_stop_is_held_back_until_it_does_not(byte_tokenizer: Tokenizer) -> None:
+    got, _ = pieces(byte_tokenizer, "ab-c--d", ["--e"])
+    assert got == ["a", "b", "-c", "--d"]
+
+
+def test_special_tokens_are_no_text(byte_tokenizer: Tokenizer) -> None:
+    stream = TextStream(byte_tokenizer, [])
+    assert stream.push(byte_tokenizer.token_to_id("<s>")) + stream.flush() == ""
