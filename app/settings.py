@@ -3,13 +3,19 @@
 The defaults are those of `pretune up`: SQLite, an embedded Valkey and a folder, all under `data_dir`.
 """
 
+import hashlib
+import os
+import tempfile
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
+#: sockaddr_un holds 104 bytes on macOS and 108 on Linux, the closing zero included.
+MAX_SOCKET_PATH_BYTES = 103
 
 
 class Settings(BaseSettings):
@@ -64,13 +70,17 @@ class Settings(BaseSettings):
 
     @property
     def broker_socket(self) -> Path:
-        """Where the embedded Valkey listens."""
-        return self.data_dir.absolute() / "broker" / "valkey.sock"
+        """Where the embedded Valkey listens: in data_dir, or elsewhere where that path is too long for a socket's."""
+        path = self.data_dir.absolute() / "broker" / "valkey.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+            return path
+        name = hashlib.sha256(os.fsencode(self.data_dir.absolute())).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"pretune-{os.getuid()}-{name}" / "valkey.sock"
 
     @property
     def resolved_broker_url(self) -> str:
         """A kombu URL of Redis or Valkey."""
-        return self.broker_url or f"redis+socket://{self.broker_socket}"
+        return self.broker_url or f"redis+socket://{quote(str(self.broker_socket))}"
 
     @property
     def artifacts_dir(self) -> Path:

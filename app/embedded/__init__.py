@@ -1,0 +1,9 @@
+"""`pretune up`: the whole service on one machine, as children of one process.
+
+It starts the same programs that the containers run and keeps them alive. It knows their commands, not their code.
+"""
+
+from app.embedded.errors import CannotStart
+from app.embedded.service import EmbeddedService
+
+__all__ = ["CannotStart", "EmbeddedService"]

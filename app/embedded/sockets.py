@@ -1,0 +1,43 @@
+"""Listening sockets that children inherit: the port is ours before anything starts, and stays ours while one restarts.
+
+Requests that come while a child restarts wait in the socket's backlog and are answered by its successor.
+"""
+
+import errno
+import socket
+
+from app.embedded.errors import CannotStart
+
+BACKLOG = 2_048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket; port 0 takes any that is free. Raises CannotStart where the address cannot be had."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise CannotStart(_explanation(host, port, error)) from None
+    return listener
+
+
+def port_of(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a browser on this machine finds it; a wildcard address is reached through loopback."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.getsockname()[0], listener.getsockname()[0])  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{port_of(listener)}"
+
+
+def _explanation(host: str, port: int, error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f"Port {port} on {host} is taken by another program. Choose another with --port, or 0 for any free one."
+    return f"Cannot listen on {host}:{port}: {error}. Choose another address with --host and --port."
