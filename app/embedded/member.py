@@ -67,7 +67,7 @@ class Member:
         return self._was_ready
 
     def death(self) -> str | None:
-        """How it ended, told once. It is then due to start again, after a pause that doubles with each death in a row."""
+        """How it ended, told once. It then starts again after a pause, which doubles with each death in a row."""
         if self._process is None or (code := self._process.poll()) is None:
             return None
         self._process = None

@@ -1,0 +1,52 @@
+# Everything happens in .venv, which the first target that needs it makes. Stamp files spare repeated installs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PINS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow check openapi clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
+
+install: $(VENV)/.installed  ## the service: leaves .venv/bin/pretune
+
+demo: $(VENV)/.installed-demo  ## pretrain, fine-tune and ask both models, on real text
+	$(BIN)/pretune demo
+
+test: $(VENV)/.installed-test  ## the whole fast suite
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-test  ## what needs a browser, long faults or larger data
+	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]  # 5: no test is that slow yet
+
+check: $(VENV)/.installed-test  ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+openapi: $(VENV)/.installed-test  ## write openapi.json anew after a change of the API
+	$(BIN)/python -m app.api.openapi
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Pretune needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(PINS) | $(BIN)/python
+	$(PIP_INSTALL) -e ".[worker,embedded]"
+	@touch $@
+
+$(VENV)/.installed-demo: $(PINS) | $(BIN)/python
+	$(PIP_INSTALL) -e ".[worker,embedded,demo]"
+	@touch $@
+
+$(VENV)/.installed-test: $(PINS) | $(BIN)/python
+	$(PIP_INSTALL) -e ".[worker,embedded,demo,test]"
+	@touch $@
