@@ -8,20 +8,21 @@ import contextlib
 import queue
 import threading
 from collections.abc import Collection
+from typing import Any
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
 
 from app.contract.messages import CPU_QUEUE, GPU_QUEUE, WAKE_TASK
 from app.settings import Settings
 
-#: A frozen broker held a publisher for more than 25 s without these (reliability measurements, Celery 5.7).
-PUBLISH_TIMEOUTS = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}
+#: A frozen broker held a publisher for more than 25 s without timeouts (reliability measurements, Celery 5.7).
+TRANSPORT_OPTIONS = {"socket_timeout": 2.0, "socket_connect_timeout": 2.0, "max_retries": 0}
 #: Wake-ups beyond these are dropped: so many wake every slot there is.
 MAX_PENDING = 256
 #: The first try may meet a connection that the broker closed long ago.
 TRIES = 2
+CLOSE_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -42,10 +43,9 @@ class Dispatcher:
 
     def __init__(self, settings: Settings) -> None:
         self._celery = Celery("pretune", broker=settings.resolved_broker_url, set_as_current=False)
-        self._celery.conf.update(
-            broker_transport_options=PUBLISH_TIMEOUTS, broker_connection_timeout=2.0, task_ignore_result=True
-        )
+        self._celery.conf.update(broker_transport_options=TRANSPORT_OPTIONS, task_ignore_result=True)
         self._pending: queue.Queue[str | None] = queue.Queue(MAX_PENDING)
+        self._connection: Any = None
         self._closed = threading.Event()
         self._publisher = threading.Thread(target=self._publish_all, name="dispatcher", daemon=True)
         self._publisher.start()
@@ -59,8 +59,7 @@ class Dispatcher:
         """Publish what is pending, unless the broker is away, and end the thread."""
         self._closed.set()
         self._put(None)
-        self._publisher.join(timeout=5.0)
-        self._celery.close()
+        self._publisher.join(timeout=CLOSE_SECONDS)
 
     def _put(self, name: str | None) -> None:
         with contextlib.suppress(queue.Full):
@@ -70,7 +69,7 @@ class Dispatcher:
         while (name := self._next()) is not None:
             try:
                 self._publish(name)
-            except (OperationalError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  each transport has its own errors; losing a wake-up is allowed
                 _log.warning("wake_up_lost", queue=name, dropped=self._drop_pending(), error=str(error))
 
     def _next(self) -> str | None:
@@ -85,13 +84,17 @@ class Dispatcher:
 
     def _publish(self, name: str) -> None:
         for remaining in reversed(range(TRIES)):
+            connection = self._connection or self._celery.connection_for_write()
             try:
-                self._celery.send_task(WAKE_TASK, queue=name, retry=False)
-                return
-            except (OperationalError, OSError):
-                self._celery.pool.force_close_all()
+                self._celery.send_task(WAKE_TASK, queue=name, retry=False, connection=connection)
+            except Exception:
+                self._connection = None
+                connection.release()
                 if not remaining:
                     raise
+            else:
+                self._connection = connection
+                return
 
     def _drop_pending(self) -> int:
         """While the broker is away each try costs seconds: what has piled up is not worth them."""

@@ -1,0 +1,52 @@
+"""How an attempt ended, told from how its process ended."""
+
+import signal
+
+import pytest
+
+from app.contract.errors import ErrorCode, JobError
+from app.contract.job import AttemptOutcome, Fault
+from app.contract.messages import EXIT_FAILED, EXIT_STOPPED, FailedLine, FinishedLine
+from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
+from app.contract.specs.architectures import MlpArchitecture
+from worker.supervisor.endings import ProcessEnd, classify
+from worker.supervisor.watch import Ending
+
+BODY = BodyDescription(architecture=MlpArchitecture(), input=InputKind.FEATURES, granularity=Granularity.EXAMPLE)
+MODEL = ModelDescription(kind="pretrain", method="autoencoder", body=BODY, num_parameters=1)
+FINISHED = FinishedLine(step=3, model_step=3, model=MODEL, reason="duration")
+FAILED = FailedLine(error=JobError(code=ErrorCode.OUT_OF_MEMORY, message="too big", fault=Fault.USER))
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome"),
+    [
+        (ProcessEnd(0, FINISHED), AttemptOutcome.SUCCEEDED),
+        (ProcessEnd(-signal.SIGSEGV, FINISHED), AttemptOutcome.SUCCEEDED),
+        (ProcessEnd(-signal.SIGKILL, FINISHED, Ending.PREEMPT), AttemptOutcome.SUCCEEDED),
+        (ProcessEnd(EXIT_FAILED, FAILED), AttemptOutcome.FAILED),
+        (ProcessEnd(EXIT_FAILED, FAILED, Ending.PREEMPT), AttemptOutcome.FAILED),
+        (ProcessEnd(EXIT_STOPPED, None, Ending.PREEMPT), AttemptOutcome.PREEMPTED),
+        (ProcessEnd(-signal.SIGKILL, None, Ending.PREEMPT), AttemptOutcome.PREEMPTED),
+        (ProcessEnd(EXIT_STOPPED, None, Ending.PAUSE), AttemptOutcome.PAUSED),
+        (ProcessEnd(-signal.SIGKILL, None, Ending.CANCEL), AttemptOutcome.CANCELLED),
+        (ProcessEnd(-signal.SIGKILL, None, Ending.STALL), AttemptOutcome.FAILED),
+        (ProcessEnd(EXIT_STOPPED), AttemptOutcome.PREEMPTED),
+        (ProcessEnd(EXIT_FAILED), AttemptOutcome.LOST),
+        (ProcessEnd(-signal.SIGKILL), AttemptOutcome.LOST),
+        (ProcessEnd(-signal.SIGSEGV), AttemptOutcome.LOST),
+        (ProcessEnd(1), AttemptOutcome.LOST),
+        (ProcessEnd(0), AttemptOutcome.LOST),
+    ],
+)
+def test_last_words_count_first_then_what_we_did_then_the_exit_code(end: ProcessEnd, outcome: AttemptOutcome) -> None:
+    assert classify(end, 60.0).outcome is outcome
+
+
+def test_an_error_told_by_the_process_reaches_the_user_unchanged() -> None:
+    assert classify(ProcessEnd(EXIT_FAILED, FAILED), 60.0).error == FAILED.error
+
+
+def test_a_lost_process_says_how() -> None:
+    assert classify(ProcessEnd(-signal.SIGSEGV), 60.0).detail == "the training process was killed by SIGSEGV"
+    assert classify(ProcessEnd(1), 60.0).detail == "the training process exited with code 1"

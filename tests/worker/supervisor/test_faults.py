@@ -1,0 +1,251 @@
+"""Training processes that crash, hang, lie and refuse to end; each job comes to the one right end."""
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.contract.job import JobStatus
+from app.db.session import Database
+from app.db.tables import JobRow
+from app.settings import Settings
+from tests.support.scripted_training import weights_after
+from tests.support.training_jobs import TrainingJobs, traced, traced_pids
+from tests.support.waiting import wait_until
+from tests.worker.supervisor.conftest import StartTrainer
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_killed_process_is_retried_from_its_last_checkpoint(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path
+) -> None:
+    job_id = training_jobs.submit(steps=8, checkpoint_every=2, kill_at=5, faulty_attempts=1, trace=tmp_path / "trace")
+    start_trainer()
+    row = training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    assert training_jobs.weights(job_id) == weights_after(8)
+    assert training_jobs.attempts(job_id)[0] == (
+        "lost",
+        "the training process was killed by SIGKILL, perhaps because memory ran out",
+    )
+    assert training_jobs.outcomes(job_id) == ["lost", "succeeded"]
+    assert row.lost_attempts == 1
+    steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
+    assert steps == [1, 2, 3, 4, 5, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("fault", ["kill_at", "exit_at", "garbage_at", "orphan_at"])
+def test_a_process_that_is_lost_every_time_fails_after_the_cap(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path, fault: str
+) -> None:
+    """An orphan inherits the pipe that we read, and outlives its parent: the attempt must end all the same."""
+    also = {"kill_at": 1} if fault == "orphan_at" else {}
+    job_id = training_jobs.submit(**{fault: 1, "trace": tmp_path / "trace", **also})
+    start_trainer(max_lost_attempts=2)
+    row = training_jobs.wait_for(job_id, JobStatus.FAILED)
+    assert row.error is not None
+    assert (row.error["code"], row.error["fault"]) == ("lost", "infrastructure")
+    assert training_jobs.outcomes(job_id) == ["lost", "lost"]
+    starts = {start: count for start, count in traced(tmp_path / "trace").items() if start[0] == "start"}
+    assert starts == {("start", job_id, 1): 1, ("start", job_id, 2): 1}
+
+
+def test_a_users_error_is_not_retried(training_jobs: TrainingJobs, start_trainer: StartTrainer) -> None:
+    job_id = training_jobs.submit(fail_at=3)
+    start_trainer()
+    row = training_jobs.wait_for(job_id, JobStatus.FAILED)
+    assert row.error == {"code": "bad_data", "message": "Row 17 is no row.", "fault": "user"}
+    assert training_jobs.outcomes(job_id) == ["failed"]
+    assert row.finished_at is not None
+    assert training_jobs.events(job_id, "status")[-1]["error"] == row.error
+
+
+def test_a_crash_after_the_last_words_is_no_failure(training_jobs: TrainingJobs, start_trainer: StartTrainer) -> None:
+    job_id = training_jobs.submit(crash_after_finish=True)
+    start_trainer()
+    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+
+
+def test_a_silent_process_is_stalled(training_jobs: TrainingJobs, start_trainer: StartTrainer) -> None:
+    job_id = training_jobs.submit(hang_at=3)
+    start_trainer(stall_seconds=0.5)
+    row = training_jobs.wait_for(job_id, JobStatus.FAILED)
+    assert row.error is not None
+    assert (row.error["code"], row.error["fault"]) == ("stalled", "infrastructure")
+
+
+@pytest.mark.parametrize("script", [{"spin_at": 3}, {"deaf": True, "hang_at": 3}, {"hang_at": 3}])
+def test_a_cancel_stops_within_two_seconds_what_does_not_listen(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path, script: dict[str, Any]
+) -> None:
+    trace = tmp_path / "trace"
+    job_id = training_jobs.submit(checkpoint_every=2, trace=trace, **script)
+    start_trainer(stop_poll_seconds=0.3, cancel_grace_seconds=1.0)
+    training_jobs.wait_for_step(job_id, 3)
+    asked_at = time.monotonic()
+    training_jobs.request_stop(job_id, "cancel")
+    row = training_jobs.wait_for(job_id, JobStatus.CANCELLED)
+    assert time.monotonic() - asked_at < 2.0
+    assert (training_jobs.outcomes(job_id), row.error, row.model_id) == (["cancelled"], None, None)
+    assert [row.step for row in training_jobs.checkpoints(job_id)] == [2]
+    assert all(is_gone(pid) for pid in traced_pids(trace))
+
+
+def test_a_cancel_lets_a_process_that_listens_write_a_checkpoint(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer
+) -> None:
+    job_id = training_jobs.submit(steps=1_000, checkpoint_every=1_000, step_seconds=0.02)
+    start_trainer()
+    training_jobs.wait_for_step(job_id, 3)
+    training_jobs.request_stop(job_id, "cancel")
+    training_jobs.wait_for(job_id, JobStatus.CANCELLED)
+    assert len(training_jobs.checkpoints(job_id)) == 1
+
+
+def test_a_damaged_stored_checkpoint_is_passed_over_and_told(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, trainer_settings: Settings
+) -> None:
+    job_id = training_jobs.submit(steps=8, checkpoint_every=2, hang_at=7, faulty_attempts=1)
+    first = start_trainer(stop_grace_seconds=0.1)
+    training_jobs.wait_for_step(job_id, 7)
+    newest = training_jobs.checkpoints(job_id)[-1]
+    assert newest.step == 6
+    _flip_one_bit(trainer_settings.artifacts_dir / newest.artifact_prefix / "model" / "model.safetensors")
+    first.stop()
+    start_trainer()
+    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    assert training_jobs.weights(job_id) == weights_after(8)
+    assert training_jobs.outcomes(job_id) == ["preempted", "succeeded"]
+    (warning,) = training_jobs.events(job_id, "warning")
+    assert "The checkpoint of step 6 is damaged" in warning["message"]
+    steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
+    assert steps == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8]
+
+
+def test_a_checkpoint_that_was_written_damaged_is_never_published(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, trainer_settings: Settings
+) -> None:
+    job_id = training_jobs.submit(steps=6, checkpoint_every=2, damage_at=4)
+    start_trainer()
+    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    assert [row.step for row in training_jobs.checkpoints(job_id)] == [2, 6]
+    assert "step 4 was written damaged" in training_jobs.events(job_id, "warning")[0]["message"]
+    stored = trainer_settings.artifacts_dir / f"default/jobs/{job_id}/attempt-1/step-000000004"
+    assert not stored.exists()
+
+
+def test_a_result_that_cannot_be_verified_is_no_success(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer
+) -> None:
+    job_id = training_jobs.submit(steps=4, checkpoint_every=2, damage_at=4, faulty_attempts=1)
+    start_trainer()
+    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    assert training_jobs.outcomes(job_id) == ["lost", "succeeded"]
+    assert training_jobs.weights(job_id) == weights_after(4)
+
+
+def test_a_resume_in_another_environment_is_told(training_jobs: TrainingJobs, start_trainer: StartTrainer) -> None:
+    job_id = training_jobs.submit(
+        steps=4, checkpoint_every=2, kill_at=3, faulty_attempts=1, environment_by_attempt=True
+    )
+    start_trainer()
+    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    (warning,) = training_jobs.events(job_id, "warning")
+    assert "torch scripted-1 then, scripted-2 now" in warning["message"]
+
+
+def test_a_data_set_whose_bytes_have_changed_fails_the_job(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, trainer_settings: Settings
+) -> None:
+    job_id = training_jobs.submit()
+    (blob,) = (trainer_settings.artifacts_dir / "default/blobs").iterdir()
+    _flip_one_bit(blob)
+    start_trainer()
+    row = training_jobs.wait_for(job_id, JobStatus.FAILED)
+    assert row.error is not None
+    assert row.error["fault"] == "infrastructure"
+    assert training_jobs.dataset_id in row.error["message"]
+
+
+def test_a_trainer_that_stops_gives_its_jobs_back_uncounted(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    job_id = training_jobs.submit(steps=50, checkpoint_every=50, step_seconds=0.02, trace=trace)
+    first = start_trainer()
+    training_jobs.wait_for_step(job_id, 3)
+    first.stop()
+    row = training_jobs.get(job_id)
+    assert (row.status, row.lease_owner, row.lost_attempts) == (JobStatus.QUEUED, None, 0)
+    start_trainer()
+    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    assert training_jobs.outcomes(job_id) == ["preempted", "succeeded"]
+    steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
+    assert steps == list(range(1, 51)), "no step was lost and none repeated"
+
+
+def test_an_owner_that_lost_its_lease_kills_its_process_and_writes_nothing(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, database: Database, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    job_id = training_jobs.submit(steps=10_000, checkpoint_every=5, step_seconds=0.01, trace=trace)
+    trainer = start_trainer(idle_poll_seconds=60.0)
+    threading.Thread(target=trainer.fill).start()
+    training_jobs.wait_for_step(job_id, 5)
+    with database.transaction() as session:
+        row = session.get_one(JobRow, job_id)
+        row.lease_owner, row.attempt = "wrk_other", 2
+    last_event = max(event["step"] for event in training_jobs.events(job_id, "metrics"))
+    (pid,) = traced_pids(trace)
+    wait_until(lambda: is_gone(pid), 2.0, "the process should be killed")
+    row = training_jobs.get(job_id)
+    assert (row.lease_owner, row.attempt, row.status) == ("wrk_other", 2, JobStatus.RUNNING)
+    assert max(event["step"] for event in training_jobs.events(job_id, "metrics")) <= last_event + 1
+
+
+def test_a_cancel_that_races_the_finish_leaves_one_terminal_state(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer
+) -> None:
+    ids = [training_jobs.submit(steps=3, checkpoint_every=3, step_seconds=0.01) for _ in range(12)]
+    start_trainer(slots=2)
+    for number, job_id in enumerate(ids):
+        wait_until(lambda job_id=job_id: training_jobs.attempts(job_id), 20, "it should start")  # type: ignore[misc]
+        time.sleep(number * 0.004)
+        try_to_cancel(training_jobs, job_id)
+    for job_id in ids:
+        wait_until(lambda job_id=job_id: training_jobs.get(job_id).finished_at, 20, "it should end")  # type: ignore[misc]
+        told = training_jobs.statuses(job_id)
+        assert told in (["running", "succeeded"], ["running", "cancelling", "cancelled"])
+        assert (training_jobs.get(job_id).model_id is not None) == (told[-1] == "succeeded")
+    assert training_jobs.num_models() == [training_jobs.get(job_id).status for job_id in ids].count("succeeded")
+
+
+def try_to_cancel(training_jobs: TrainingJobs, job_id: str) -> None:
+    try:
+        training_jobs.request_stop(job_id, "cancel")
+    except AssertionError:  # it has ended already
+        pass
+
+
+def test_memory_is_limited(training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path) -> None:
+    """The scripted process needs some 60 MB of addresses to start: with less it is lost, and nothing else is."""
+    job_id = training_jobs.submit()
+    start_trainer(training_memory_bytes=8 << 20, max_lost_attempts=1)
+    row = training_jobs.wait_for(job_id, JobStatus.FAILED)
+    assert row.error is not None
+    assert row.error["code"] == "lost"
+
+
+def _flip_one_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)

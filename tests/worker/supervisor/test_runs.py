@@ -1,0 +1,86 @@
+"""Jobs run by a trainer from the queue to their end, when nothing goes wrong."""
+
+from pathlib import Path
+
+from sqlalchemy import select
+
+from app.contract.job import JobStatus
+from app.db.session import Database
+from app.db.tables import MetricRow
+from app.settings import Settings
+from tests.support.scripted_training import weights_after
+from tests.support.training_jobs import TrainingJobs, traced
+from tests.worker.supervisor.conftest import StartTrainer
+
+
+def test_a_queued_job_becomes_a_model(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, database: Database, trainer_settings: Settings
+) -> None:
+    job_id = training_jobs.submit(steps=6, checkpoint_every=2)
+    start_trainer()
+    row = training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    assert training_jobs.weights(job_id) == weights_after(6)
+    assert training_jobs.statuses(job_id) == ["running", "succeeded"]
+    assert training_jobs.outcomes(job_id) == ["succeeded"]
+    assert (row.attempt, row.lost_attempts, row.lease_owner, row.lease_expires_at) == (1, 0, None, None)
+    assert row.resolved is not None
+    assert (row.resolved["total_steps"], row.device) == (6, "cpu")
+    assert row.progress == {
+        "step": 6,
+        "total_steps": 6,
+        "fraction": 1.0,
+        "tokens_per_second": None,
+        "examples_per_second": 10.0,
+        "eta_seconds": 0,
+    }
+    assert row.metrics == {"train_loss": 1 / 6}
+    assert [event["step"] for event in training_jobs.events(job_id, "checkpoint")] == [2, 4, 6]
+    assert [event["step"] for event in training_jobs.events(job_id, "metrics")] == [1, 2, 3, 4, 5, 6]
+    assert training_jobs.artifacts(job_id) == {"sample.txt": "a sample", "training.log": "the end of the log\n"}
+    with database.reading() as session:
+        points = session.scalars(select(MetricRow).where(MetricRow.job_id == job_id).order_by(MetricRow.step)).all()
+    assert [(point.step, point.value) for point in points] == [(step, 1 / step) for step in range(1, 7)]
+    model = training_jobs.model(job_id)
+    assert (model.checkpoint_step, model.metrics) == (6, {"validation_loss": 1 / 6})
+    assert [path for path in trainer_settings.scratch_dir.rglob("*") if job_id in path.name] == []
+
+
+def test_retention_keeps_the_newest_and_their_files_only(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, trainer_settings: Settings
+) -> None:
+    job_id = training_jobs.submit(steps=6, checkpoint_every=1, keep_checkpoints=2)
+    start_trainer()
+    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    assert [row.step for row in training_jobs.checkpoints(job_id)] == [5, 6]
+    stored = trainer_settings.artifacts_dir / f"default/jobs/{job_id}/attempt-1"
+    assert sorted(path.name for path in stored.glob("step-*")) == ["step-000000005", "step-000000006"]
+
+
+def test_two_slots_run_two_jobs_at_a_time(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace"
+    ids = [training_jobs.submit(steps=500, step_seconds=0.02, trace=trace) for _ in range(3)]
+    start_trainer(slots=2)
+    for job_id in ids[:2]:
+        training_jobs.wait_for_step(job_id, 1)
+    assert training_jobs.get(ids[2]).status == JobStatus.QUEUED
+    assert traced(trace) == {("start", ids[0], 1): 1, ("start", ids[1], 1): 1}
+
+
+def test_a_pause_keeps_a_checkpoint_and_a_resumed_job_goes_on_from_it(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, database: Database
+) -> None:
+    job_id = training_jobs.submit(steps=60, checkpoint_every=60, step_seconds=0.02)
+    start_trainer()
+    training_jobs.wait_for_step(job_id, 3)
+    training_jobs.request_stop(job_id, "pause")
+    training_jobs.wait_for(job_id, JobStatus.PAUSED)
+    paused_at = training_jobs.checkpoints(job_id)[-1].step
+    assert 3 <= paused_at < 60
+    training_jobs.resume(job_id)
+    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    assert training_jobs.weights(job_id) == weights_after(60)
+    assert training_jobs.outcomes(job_id) == ["paused", "succeeded"]
+    steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
+    assert steps == list(range(1, 61))
