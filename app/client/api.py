@@ -19,7 +19,11 @@ OUTAGE_SECONDS = 60.0
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 
-class ApiError(Exception):
+class ClientError(Exception):
+    """What a user of the client should read: the message is whole."""
+
+
+class ApiError(ClientError):
     """An answer of 4xx or 5xx, or none at all (`status` 0)."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
@@ -78,7 +82,8 @@ class Api:
 
     def predict(self, model: str, inputs: Sequence[Any]) -> list[Json]:
         """One output for each input, in order."""
-        outputs: list[Json] = self._call("POST", f"/v1/models/{model}/predict", json={"inputs": list(inputs)})["outputs"]
+        answer = self._call("POST", f"/v1/models/{model}/predict", json={"inputs": list(inputs)})
+        outputs: list[Json] = answer["outputs"]
         return outputs
 
     def embed(self, model: str, inputs: Sequence[Any]) -> list[list[float]]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from app.client.api import Api, Event, Json
+from app.client.api import Api, ClientError, Event, Json
 
 
-class JobDidNotSucceed(Exception):
+class JobDidNotSucceed(ClientError):
     """The job's own error is the message."""
 
 

@@ -1,4 +1,4 @@
-"""The whole way once, as small as it goes: pretrain, fine-tune from the parent, ask both. A deployment that does this works."""
+"""The whole way once, as small as it goes: pretrain, fine-tune from the parent, ask both."""
 
 import json
 import tempfile
@@ -6,14 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from pydoc_data.topics import topics
 
-from app.client.api import Api, Json
+from app.client.api import Api, ClientError, Json
 from app.client.following import follow_to_success
 
 READY_SECONDS = 120.0
 TEXT_CHARACTERS = 60_000
 STEPS = 20
 
-ARCHITECTURE = {"type": "transformer", "num_layers": 1, "width": 32, "num_heads": 2, "context_length": 32, "dropout": 0.0}
+WIDTH = 32
+ARCHITECTURE = {"type": "transformer", "num_layers": 1, "width": WIDTH, "num_heads": 2, "context_length": 32}
 TRAINING = {
     "duration": {"steps": STEPS},
     "batch_size": 8,
@@ -51,7 +52,7 @@ def _ask(api: Api, language_model: str, classifier: str) -> Json:
     written = api.generate(language_model, "The", max_tokens=8, seed=1)
     _expect(0 < written["num_tokens"] <= 8, "up to 8 tokens", written)
     [embedding] = api.embed(language_model, ["The sun rises in the east."])
-    _expect(len(embedding) == ARCHITECTURE["width"], f"{ARCHITECTURE['width']} numbers", {"embedding": embedding})
+    _expect(len(embedding) == WIDTH, f"{WIDTH} numbers", {"embedding": embedding})
     return {"score": score, "judgement": judgement, "written": written}
 
 
@@ -60,7 +61,7 @@ def _expect(holds: bool, wanted: str, got: Json) -> None:
         raise UnexpectedAnswer(f"expected {wanted}, got {json.dumps(got)}")
 
 
-class UnexpectedAnswer(Exception):
+class UnexpectedAnswer(ClientError):
     """The service answered, and not as it must."""
 
 

@@ -2,8 +2,3 @@
 
 It starts the same programs that the containers run and keeps them alive. It knows their commands, not their code.
 """
-
-from app.embedded.errors import CannotStart
-from app.embedded.service import EmbeddedService
-
-__all__ = ["CannotStart", "EmbeddedService"]

@@ -5,6 +5,7 @@ Requests that come while a child restarts wait in the socket's backlog and are a
 
 import errno
 import socket
+from contextlib import ExitStack
 
 from app.embedded.errors import CannotStart
 
@@ -14,16 +15,25 @@ BACKLOG = 2_048
 def listen(host: str, port: int) -> socket.socket:
     """A listening TCP socket; port 0 takes any that is free. Raises CannotStart where the address cannot be had."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
-        listener = socket.socket(family, kind)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with ExitStack() as stack:
+            listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+            stack.pop_all()
+            return listener
     except (OSError, OverflowError) as error:
         raise CannotStart(_explanation(host, port, error)) from None
-    return listener
+
+
+def free_port_near(preferred: int) -> int:
+    """The preferred port of loopback if nobody has it, else 0, which lets the service choose."""
+    try:
+        listen("127.0.0.1", preferred).close()
+    except CannotStart:
+        return 0
+    return preferred
 
 
 def port_of(listener: socket.socket) -> int:

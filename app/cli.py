@@ -1,0 +1,161 @@
+"""The `pretune` command. Each command imports what it needs when it runs, so that `--help` is quick; none needs torch.
+
+Exit codes: 0 done, 1 it failed, 2 the command line is wrong, 3 the service cannot start or is not there.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+FAILED = 1
+CANNOT_START = 3
+DEFAULT_PORT = 8080
+STOP_SECONDS = 90.0
+
+app = typer.Typer(
+    help="Pretrain models, fine-tune them, serve them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(help="API keys of projects.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+DataDir = Annotated[Path | None, typer.Option(help="Folder of all embedded state (PRETUNE_DATA_DIR, pretune-data).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str, typer.Option(help="Address of a running service.")]
+Key = Annotated[str | None, typer.Option(envvar="PRETUNE_KEY", help="API key, where the service asks for one.")]
+
+
+@app.command()
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port; 0 for any free one (8080).")] = None,
+    data_dir: DataDir = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="Jobs that train at a time (1).")] = None,
+) -> None:
+    """Run the whole service on this machine: api, trainer, inference and a broker. Ctrl-C stops it."""
+    from app.embedded.errors import CannotStart
+    from app.embedded.service import EmbeddedService
+
+    settings = _settings(host=host, port=port, data_dir=data_dir, slots=slots)
+    try:
+        EmbeddedService(settings, say=typer.echo).run()
+    except CannotStart as error:
+        _fail(str(error), CANNOT_START)
+
+
+@app.command()
+def down(data_dir: DataDir = None) -> None:
+    """Stop the service that runs on a data folder, in order: running jobs write a checkpoint first."""
+    from app.embedded.background import stop
+
+    folder = _settings(data_dir=data_dir).data_dir.absolute()
+    try:
+        holder = stop(folder, STOP_SECONDS)
+    except (TimeoutError, PermissionError) as error:
+        _fail(str(error), FAILED)
+    if holder is None:
+        _fail(f"No service runs on {folder}.", CANNOT_START)
+    typer.echo(f"Stopped process {holder.pid}.")
+
+
+@app.command()
+def demo(
+    url: Annotated[str | None, typer.Option(help="A running service; without it, one is started here.")] = None,
+    key: Key = None,
+    data_dir: DataDir = None,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the service at the end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Pretrain on Shakespeare, fine-tune on film reviews, ask both models. Takes about four minutes on two cores."""
+    from app.demo import run_demo
+
+    folder = _settings(data_dir=data_dir).data_dir.absolute()
+    with _failures_told():
+        results = run_demo(url=url, key=key, data_dir=folder, stop_at_end=stop, quiet=as_json)
+    if as_json:
+        _print_json(results)
+
+
+@app.command()
+def smoke(url: Url = f"http://127.0.0.1:{DEFAULT_PORT}", key: Key = None, as_json: AsJson = False) -> None:
+    """Go the whole way once on a running service, as small as it goes: pretrain, fine-tune, ask both."""
+    from app.client import Api
+    from app.client.smoke import run_smoke
+
+    with Api(url, key) as api, _failures_told():
+        results = run_smoke(api, tell=lambda text: typer.echo(text, err=as_json))
+    _print_json(results) if as_json else typer.echo("The smoke test passed.")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database (PRETUNE_DATABASE_URL) to this version's schema. `pretune up` does it by itself."""
+    from app.db.migrate import upgrade
+
+    upgrade(_settings().resolved_database_url)
+    typer.echo("The database is up to date.")
+
+
+@app.command()
+def health(target: Annotated[str, typer.Argument(help="An address, or `trainer`.")]) -> None:
+    """Exit 0 where the address answers 200, or where a trainer lives: for the health checks of containers."""
+    from app.health import answers_ok, trainer_lives
+
+    if not (trainer_lives(_settings()) if target == "trainer" else answers_ok(target)):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def version(as_json: AsJson = False) -> None:
+    """This version of Pretune."""
+    from importlib.metadata import version as version_of
+
+    number = version_of("pretune")
+    _print_json({"version": number}) if as_json else typer.echo(number)
+
+
+def main() -> None:
+    app()
+
+
+def _settings(**given: Any) -> "Settings":
+    """The environment, and over it the options that were given."""
+    from app.settings import Settings
+
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """What a client of the API may meet, as one line and an exit code."""
+    from app.client import ClientError
+    from app.embedded.errors import CannotStart
+
+    try:
+        yield
+    except ClientError as error:
+        _fail(str(error), FAILED)
+    except CannotStart as error:
+        _fail(str(error), CANNOT_START)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    typer.echo(f"pretune: {message}", err=True)
+    raise typer.Exit(status)
+
+
+if __name__ == "__main__":
+    main()

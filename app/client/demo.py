@@ -1,0 +1,133 @@
+"""The demo: upload, pretrain, fine-tune from the parent, ask both. Every step shows the curl line for it."""
+
+import json
+import math
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from app.client.api import Api, Json
+from app.client.demo_data import DemoData, Review, write_demo_data
+from app.client.demo_jobs import finetune_spec, pretrain_spec
+from app.client.progress import follow_with_progress
+
+READY_SECONDS = 120.0
+#: A request holds so many characters of the held-back text, or so many reviews.
+TEXT_PIECE_CHARACTERS = 5_000
+REVIEWS_A_REQUEST = 50
+REVIEWS_JUDGED = 400
+REVIEWS_SHOWN = 4
+PROMPT = "KING HENRY"
+
+
+class Demo:
+    """`folder` receives the data files and job bodies, so that the printed curl lines work as they stand."""
+
+    def __init__(self, api: Api, folder: Path, console: Console) -> None:
+        self._api = api
+        self._folder = folder
+        self._console = console
+
+    def run(self) -> Json:
+        """The addresses of what was made, and how well it does on what no job has seen."""
+        self._api.wait_until_ready(READY_SECONDS)
+        data = write_demo_data(self._folder)
+        plays, reviews = self._upload(data)
+        pretrain, finetune = self._create_jobs(plays["id"], reviews["id"])
+        self._say("The second job waits for the first. Both, live:")
+        language_model = follow_with_progress(self._api, pretrain, self._console)["model_id"]
+        classifier = follow_with_progress(self._api, finetune, self._console)["model_id"]
+        results = self._ask(language_model, classifier, data)
+        self._addresses(pretrain["id"], finetune["id"], language_model, classifier)
+        return {"language_model": language_model, "classifier": classifier, **results}
+
+    def _upload(self, data: DemoData) -> tuple[Json, Json]:
+        self._step("Upload the plays of Shakespeare, and film reviews")
+        self._curl("/v1/datasets", "-F", f"file=@{data.plays}", "-F", "kind=text")
+        plays = self._api.upload(data.plays, kind="text")
+        columns = {"text": "review", "label": "sentiment"}
+        self._curl("/v1/datasets", "-F", f"file=@{data.reviews}", "-F", f"columns={json.dumps(columns)}")
+        reviews = self._api.upload(data.reviews, kind="labeled_text", columns=columns)
+        self._say(
+            f"{plays['profile']['length']['max']:,} characters in {plays['id']}; "
+            f"{reviews['num_examples']:,} reviews in {reviews['id']}"
+        )
+        return plays, reviews
+
+    def _create_jobs(self, plays: str, reviews: str) -> tuple[Json, Json]:
+        self._step("Pretrain a language model on the plays")
+        pretrain = self._create_job("pretrain.json", pretrain_spec(plays))
+        self._step("Fine-tune it to judge reviews: the job names its parent, and may be posted right away")
+        finetune = self._create_job("finetune.json", finetune_spec(reviews, pretrain["id"]))
+        return pretrain, finetune
+
+    def _create_job(self, filename: str, spec: Json) -> Json:
+        body = self._folder / filename
+        body.write_text(json.dumps(spec, indent=2) + "\n")
+        self._curl("/v1/jobs", "-H", "Content-Type: application/json", "-d", f"@{body}")
+        return self._api.create_job(spec)
+
+    def _ask(self, language_model: str, classifier: str, data: DemoData) -> Json:
+        self._step("Ask the language model")
+        self._curl_json(f"/v1/models/{language_model}/generate", {"prompt": PROMPT, "parameters": {"max_tokens": 60}})
+        written = self._api.generate(language_model, PROMPT, max_tokens=60, temperature=0.8, seed=1)
+        self._console.print(f"  [italic]{escape(PROMPT + written['text'])}[/]")
+        bits = self._bits_per_character(language_model, data.held_back_text)
+        self._say(f"{bits:.2f} bits per character on {len(data.held_back_text):,} characters that it never saw")
+        self._step("Ask the classifier")
+        shown = data.held_back_reviews[:REVIEWS_SHOWN]
+        self._curl_json(f"/v1/models/{classifier}/predict", {"inputs": [shown[0].text]})
+        self._show(classifier, shown)
+        accuracy = self._accuracy(classifier, data.held_back_reviews[:REVIEWS_JUDGED])
+        self._say(f"{accuracy:.0%} of {REVIEWS_JUDGED} reviews that it never saw are judged as they were meant")
+        return {"bits_per_character": bits, "accuracy": accuracy}
+
+    def _bits_per_character(self, model: str, text: str) -> float:
+        pieces = [text[at : at + TEXT_PIECE_CHARACTERS] for at in range(0, len(text), TEXT_PIECE_CHARACTERS)]
+        scores = [self._api.predict(model, [piece])[0] for piece in pieces]
+        nats = -sum(score["log_likelihood"] for score in scores)
+        bits: float = nats / math.log(2) / sum(score["num_characters"] for score in scores)
+        return bits
+
+    def _accuracy(self, model: str, reviews: tuple[Review, ...]) -> float:
+        right = 0
+        for at in range(0, len(reviews), REVIEWS_A_REQUEST):
+            some = reviews[at : at + REVIEWS_A_REQUEST]
+            outputs = self._api.predict(model, [review.text for review in some])
+            right += sum(output["label"] == review.label for output, review in zip(outputs, some, strict=True))
+        return right / len(reviews)
+
+    def _show(self, model: str, reviews: tuple[Review, ...]) -> None:
+        table = Table("review", "author", "model", box=None, pad_edge=False)
+        outputs = self._api.predict(model, [review.text for review in reviews])
+        for review, output in zip(reviews, outputs, strict=True):
+            table.add_row(escape(review.text[:80]), review.label, f"{output['label']} ({output['score']:.2f})")
+        self._console.print(table)
+
+    def _addresses(self, pretrain: str, finetune: str, language_model: str, classifier: str) -> None:
+        url = self._api.url
+        self._step("All of it is still there")
+        for address in (
+            f"{url}/docs",
+            f"{url}/v1/jobs/{pretrain}",
+            f"{url}/v1/jobs/{finetune}",
+            f"{url}/v1/models/{language_model}",
+            f"{url}/v1/models/{classifier}/lineage",
+        ):
+            self._console.print(f"  {address}", soft_wrap=True)
+
+    def _step(self, title: str) -> None:
+        self._console.print(f"\n[bold]{title}[/]")
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"  {escape(text)}", highlight=False)
+
+    def _curl_json(self, path: str, body: Json) -> None:
+        self._curl(path, "-H", "Content-Type: application/json", "-d", json.dumps(body))
+
+    def _curl(self, path: str, *options: str) -> None:
+        line = f"curl {self._api.url}{path} {shlex.join(options)}"
+        self._console.print(f"  [dim]$ {escape(line)}[/]", soft_wrap=True, highlight=False)
