@@ -19,14 +19,22 @@ router = APIRouter(prefix="/v1/models", tags=["inference"])
 CLIENT_GONE = 499
 
 
-class InputsRequest(Contract):
+class InferenceBody(Contract):
+    """What the model's predictor judges; here only the outline is known."""
+
+    def as_json(self) -> bytes:
+        """As the user sent it: what was left out stays out."""
+        return self.model_dump_json(exclude_unset=True).encode()
+
+
+class InputsRequest(InferenceBody):
     """Inputs are given as they were uploaded: a text, a list of features, an image as nested lists or base64."""
 
     inputs: list[Any]
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
-class GenerateRequest(Contract):
+class GenerateRequest(InferenceBody):
     """`parameters`: `max_tokens`, `temperature`, `top_k`, `top_p`, `seed`, `stop`."""
 
     prompt: str | None = None
@@ -66,7 +74,7 @@ async def predict(
     model: str, body: InputsRequest, request: Request, caller: ProjectCaller, inference: InferenceService
 ) -> Response:
     """Ask a model, by id or alias, for one output for each input."""
-    return await _passed_on(request, inference.answer(caller.project_id, model, Operation.PREDICT, await request.body()))
+    return await _passed_on(request, inference.answer(caller.project_id, model, Operation.PREDICT, body.as_json()))
 
 
 @router.post("/{model:path}/embed", response_model=Embeddings)
@@ -74,7 +82,7 @@ async def embed(
     model: str, body: InputsRequest, request: Request, caller: ProjectCaller, inference: InferenceService
 ) -> Response:
     """One vector for each input: the mean over the tokens of a text, the code of an autoencoder."""
-    return await _passed_on(request, inference.answer(caller.project_id, model, Operation.EMBED, await request.body()))
+    return await _passed_on(request, inference.answer(caller.project_id, model, Operation.EMBED, body.as_json()))
 
 
 @router.post("/{model:path}/generate", response_model=GeneratedText)
@@ -83,11 +91,9 @@ async def generate(
 ) -> Response:
     """Continue a prompt. With `stream`, server-sent events: pieces of `text`, the last with its `finish_reason`."""
     if body.stream:
-        events = await inference.stream(caller.project_id, model, await request.body())
+        events = await inference.stream(caller.project_id, model, body.as_json())
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-    return await _passed_on(
-        request, inference.answer(caller.project_id, model, Operation.GENERATE, await request.body())
-    )
+    return await _passed_on(request, inference.answer(caller.project_id, model, Operation.GENERATE, body.as_json()))
 
 
 async def _passed_on(request: Request, answer: Awaitable[bytes]) -> Response:

@@ -84,7 +84,7 @@ class Replica:
 
     def _load(self, reference: ModelReference) -> ServedModel:
         """Fetch, verify and load; in a thread of the loader's."""
-        predictor = load_predictor(self._files.bring(reference), self._device)
+        predictor = load_predictor(self._files.bring(reference))
         return ServedModel(predictor, self._device, self._helpers)
 
 

@@ -53,6 +53,7 @@ class ServedModel:
     def __init__(self, predictor: Predictor, device: Device, helpers: Executor) -> None:
         self._predictor = predictor
         self._helpers = helpers
+        self._text_generator = TextGenerator(predictor.generate, device) if predictor.generate else None
         self._batched = {
             operation: Batched(batched, Batcher(device, batched.encode_core, batched.limits))
             for operation, batched in ((Operation.PREDICT, predictor.predict), (Operation.EMBED, predictor.embed))
@@ -100,9 +101,9 @@ class ServedModel:
         raise AssertionError("pieces end with a Finish")
 
     def _generator(self) -> TextGenerator:
-        if self._predictor.generate is None:
+        if self._text_generator is None:
             raise self._not_supported(Operation.GENERATE)
-        return self._predictor.generate
+        return self._text_generator
 
     def _not_supported(self, operation: Operation) -> OperationNotSupported:
         answers = " and ".join(self._predictor.operations)

@@ -94,7 +94,7 @@ def test_a_failing_row_fails_its_own_caller_alone(device: Device) -> None:
     core = Core(gated=True)
     batcher = Batcher(device, core, BatchLimits())
 
-    async def scenario() -> list[Any]:
+    async def scenario() -> list[list[int] | BaseException]:
         first = asyncio.create_task(batcher.run(rows(0)))
         await core.is_entered()
         others = [asyncio.create_task(batcher.run(rows(*values))) for values in ((1, 2), (-1, 3), (4,))]
@@ -110,7 +110,7 @@ def test_a_failing_row_fails_its_own_caller_alone(device: Device) -> None:
 def test_a_batcher_serves_on_after_a_failure(device: Device) -> None:
     batcher = Batcher(device, Core(), BatchLimits())
 
-    async def scenario() -> list[Any]:
+    async def scenario() -> Any:
         with pytest.raises(ValueError, match="minus one"):
             await batcher.run(rows(-1))
         return await batcher.run(rows(5))

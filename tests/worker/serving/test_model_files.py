@@ -32,8 +32,8 @@ def store(tmp_path: Path) -> CountingStore:
 
 def stored(store: FolderStore, scratch: Path, name: str = "m") -> ModelReference:
     entries = []
-    for path, content in CONTENT.items():
-        content = content + name.encode()
+    for path, common in CONTENT.items():
+        content = common + name.encode()
         source = scratch / "source"
         source.write_bytes(content)
         store.put(f"{name}/model/{path}", source)

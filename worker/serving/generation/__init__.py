@@ -4,6 +4,6 @@
 """
 
 from worker.serving.generation.request import GenerateBody, GenerateParameters
-from worker.serving.generation.text_generator import Finish, Piece, Prepared, TextGenerator
+from worker.serving.generation.text_generator import Finish, GenerativeModel, Piece, Prepared, TextGenerator
 
-__all__ = ["Finish", "GenerateBody", "GenerateParameters", "Piece", "Prepared", "TextGenerator"]
+__all__ = ["Finish", "GenerateBody", "GenerateParameters", "GenerativeModel", "Piece", "Prepared", "TextGenerator"]

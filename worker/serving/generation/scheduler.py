@@ -1,7 +1,7 @@
 """Continuous batching: requests join and leave the running batch between steps. Knows no text, no HTTP, no model.
 
-One step: those whose caller has gone leave, one waiting request joins (its prompt is read), then each running request
-gets one token from a single forward pass.
+One step: those whose caller has gone leave, some that wait join (their prompts are read together), then each running
+request gets one token from a single forward pass.
 """
 
 import asyncio
@@ -26,8 +26,11 @@ FinishReason = Literal["stop", "length"]
 class Decoder(Protocol):
     """The model with the state of the running rows. A recurrent model's state serves as well as a cache."""
 
-    def prefill(self, prompt: Sequence[int]) -> Tensor:
-        """Read a prompt as a new, last row -> logits of its next token, float [V]."""
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Read prompts as new rows behind the others -> logits of their next tokens, float [prompts, V].
+
+        Where it raises, the other rows are as they were.
+        """
 
     def advance(self, tokens: Sequence[int]) -> Tensor:
         """Append one token to each row -> logits of the next ones, float [rows, V]."""
@@ -38,9 +41,14 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GenerationLimits:
-    """`tokens` bounds the cache: prompts and answers of all running requests, at their longest."""
+    """`tokens` bounds the cache: prompts and answers of all running requests, at their longest.
+
+    `prompt_tokens`, padding included, are read in one step at most, unless one prompt alone is longer: what runs waits
+    for it.
+    """
 
     rows: int = 32
+    prompt_tokens: int = 1_024
     tokens: int = 131_072
     waiting: int = 256
 
@@ -109,11 +117,13 @@ class Scheduler:
         """One token for each running request (on the device's thread)."""
         try:
             self._leave()
-            self._join()
+            self._join(self._next_waiting())
             self._advance()
         except Exception as error:
             logger.exception("A generation step failed")
-            self._fail(error)
+            failed, self._running = self._running, []
+            _fail(failed, error)
+            self._decoder.keep([])
         return bool(self._running or self._waiting)
 
     def _leave(self) -> None:
@@ -122,61 +132,73 @@ class Scheduler:
             self._decoder.keep(staying)
             self._running = [self._running[index] for index in staying]
 
-    def _join(self) -> None:
-        row = self._next_waiting()
-        if row is not None:
-            self._running.append(row)
-            logits = self._decoder.prefill(row.request.prompt)
-            self._take(row, row.request.sampler.choose(logits))
+    def _join(self, joining: list[_Row]) -> None:
+        if not joining:
+            return
+        try:
+            logits = self._decoder.prefill([row.request.prompt for row in joining])
+        except Exception as error:
+            logger.exception("Reading prompts failed")
+            _fail(joining, error)
+        else:
+            self._running += joining
+            self._choose(joining, logits)
 
-    def _next_waiting(self) -> _Row | None:
-        """The oldest whose caller still waits, if the batch has room for it; an empty batch takes any."""
+    def _next_waiting(self) -> list[_Row]:
+        """The oldest whose callers still wait, as long as the batch has room; an empty batch takes any one."""
+        joining: list[_Row] = []
         with self._lock:
-            while self._waiting and self._waiting[0].ended:
-                self._waiting.popleft()
-            if not self._waiting or not self._has_room(self._waiting[0]):
-                return None
-            return self._waiting.popleft()
+            while self._waiting and (self._waiting[0].ended or self._has_room(joining, self._waiting[0])):
+                row = self._waiting.popleft()
+                if not row.ended:
+                    joining.append(row)
+        return joining
 
-    def _has_room(self, row: _Row) -> bool:
-        reserved = sum(running.request.most_tokens for running in self._running)
-        return not self._running or (
-            len(self._running) < self._limits.rows and reserved + row.request.most_tokens <= self._limits.tokens
+    def _has_room(self, joining: list[_Row], row: _Row) -> bool:
+        rows = [*self._running, *joining, row]
+        longest = max(len(other.request.prompt) for other in (*joining, row))
+        return len(rows) == 1 or (
+            len(rows) <= self._limits.rows
+            and sum(other.request.most_tokens for other in rows) <= self._limits.tokens
+            and (not joining or longest * (len(joining) + 1) <= self._limits.prompt_tokens)
         )
 
     def _advance(self) -> None:
         self._leave()
         if self._running:
-            logits = self._decoder.advance([row.tokens[-1] for row in self._running])
-            for row, row_logits in zip(self._running, logits, strict=True):
-                self._take(row, row.request.sampler.choose(row_logits))
+            self._choose(self._running, self._decoder.advance([row.tokens[-1] for row in self._running]))
+
+    def _choose(self, rows: list[_Row], logits: Tensor) -> None:
+        """logits: float [rows, V]"""
+        for row, row_logits in zip(rows, logits, strict=True):
+            self._take(row, row.request.sampler.choose(row_logits))
 
     def _take(self, row: _Row, token: int) -> None:
         """Give a token out, or end the row with it."""
         if token in self._end_tokens:
-            self._end(row, "stop")
+            _end(row, "stop")
             return
         row.tokens.append(token)
-        self._send(row, token)
+        _send(row, token)
         if len(row.tokens) == row.request.max_tokens:
-            self._end(row, "length")
+            _end(row, "length")
 
-    def _end(self, row: _Row, reason: FinishReason) -> None:
-        row.ended = True
-        row.request.finish_reason = reason
-        self._send(row, None)
 
-    def _fail(self, error: Exception) -> None:
-        """A step that fails ends every running request; those that wait start on a fresh state."""
-        failed, self._running = self._running, []
-        for row in failed:
-            if not row.ended:
-                row.ended = True
-                self._send(row, error)
-        self._decoder.keep([])
+def _end(row: _Row, reason: FinishReason) -> None:
+    row.ended = True
+    row.request.finish_reason = reason
+    _send(row, None)
 
-    def _send(self, row: _Row, token: int | Exception | None) -> None:
-        try:
-            row.loop.call_soon_threadsafe(row.arrived.put_nowait, token)
-        except RuntimeError:
-            row.ended = True  # the event loop has closed: nobody waits any more
+
+def _fail(rows: list[_Row], error: Exception) -> None:
+    for row in rows:
+        if not row.ended:
+            row.ended = True
+            _send(row, error)
+
+
+def _send(row: _Row, token: int | Exception | None) -> None:
+    try:
+        row.loop.call_soon_threadsafe(row.arrived.put_nowait, token)
+    except RuntimeError:
+        row.ended = True  # the event loop has closed: nobody waits any more

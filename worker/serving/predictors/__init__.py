@@ -5,14 +5,13 @@ from pathlib import Path
 
 from app.contract.compatibility import MethodKey
 from worker.export import LoadedModel, load_model
-from worker.serving.device import Device
 from worker.serving.predictors.autoencoder import autoencoder
 from worker.serving.predictors.causal_language_model import causal_language_model
 from worker.serving.predictors.classification import classification
 from worker.serving.predictors.protocol import Predictor
 from worker.serving.predictors.regression import regression
 
-PREDICTORS: dict[MethodKey, Callable[[LoadedModel, Device], Predictor]] = {
+PREDICTORS: dict[MethodKey, Callable[[LoadedModel], Predictor]] = {
     ("pretrain", "causal_language_model"): causal_language_model,
     ("pretrain", "autoencoder"): autoencoder,
     ("pretrain", "regression"): regression,
@@ -21,7 +20,7 @@ PREDICTORS: dict[MethodKey, Callable[[LoadedModel, Device], Predictor]] = {
 }
 
 
-def load_predictor(folder: Path, device: Device) -> Predictor:
+def load_predictor(folder: Path) -> Predictor:
     """From a verified model folder."""
     loaded = load_model(folder)
-    return PREDICTORS[loaded.description.kind, loaded.description.method](loaded, device)
+    return PREDICTORS[loaded.description.kind, loaded.description.method](loaded)

@@ -7,7 +7,6 @@ import torch
 
 from worker.export import LoadedModel
 from worker.models.autoencoder import Autoencoder
-from worker.serving.device import Device
 from worker.serving.predictors.embedding import BodyEmbedding
 from worker.serving.predictors.protocol import Encoded, Predictor
 from worker.serving.predictors.readers import InputReader, reader_of
@@ -40,7 +39,7 @@ class Reconstructing:
         ]
 
 
-def autoencoder(loaded: LoadedModel, device: Device) -> Predictor:
+def autoencoder(loaded: LoadedModel) -> Predictor:
     assert isinstance(loaded.module, Autoencoder)
     reader = reader_of(loaded)
     return Predictor(

@@ -7,7 +7,6 @@ import torch
 
 from app.contract.model_folder import Label, label_key
 from worker.export import LoadedModel
-from worker.serving.device import Device
 from worker.serving.predictors.embedding import BodyEmbedding
 from worker.serving.predictors.protocol import Encoded, Predictor
 from worker.serving.predictors.readers import InputReader, reader_of
@@ -44,7 +43,7 @@ class Classification:
         }
 
 
-def classification(loaded: LoadedModel, device: Device) -> Predictor:
+def classification(loaded: LoadedModel) -> Predictor:
     assert loaded.description.labels is not None
     reader = reader_of(loaded)
     return Predictor(

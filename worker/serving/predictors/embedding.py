@@ -22,9 +22,9 @@ class BodyEmbedding:
     def encode_pre(self, inputs: Sequence[Any]) -> Encoded:
         return Encoded(self._reader.read_all(inputs))
 
-    def encode_core(self, values: Sequence[Any]) -> torch.Tensor:
-        """-> [B, D]"""
-        return encode_example(self._body, self._reader.collate(values))
+    def encode_core(self, values: Sequence[Any]) -> list[torch.Tensor]:
+        """-> one vector [D] for each row"""
+        return list(encode_example(self._body, self._reader.collate(values)))
 
     def encode_post(self, encoded: Encoded, results: Sequence[torch.Tensor]) -> list[list[float]]:
         return [vector.tolist() for vector in results]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from app.contract.inference import Operation
 from worker.serving.batcher import BatchLimits, Row
-from worker.serving.generation import TextGenerator
+from worker.serving.generation import GenerativeModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Predictor:
     method: str
     predict: BatchedOperation | None = None
     embed: BatchedOperation | None = None
-    generate: TextGenerator | None = None
+    generate: GenerativeModel | None = None
 
     @property
     def operations(self) -> list[Operation]:

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from worker.export import LoadedModel
-from worker.serving.device import Device
 from worker.serving.predictors.embedding import BodyEmbedding
 from worker.serving.predictors.protocol import Encoded, Predictor
 from worker.serving.predictors.readers import InputReader, reader_of
@@ -32,7 +31,7 @@ class Regression:
         return [{"value": values[0] if len(values) == 1 else values} for values in results]
 
 
-def regression(loaded: LoadedModel, device: Device) -> Predictor:
+def regression(loaded: LoadedModel) -> Predictor:
     reader = reader_of(loaded)
     return Predictor(
         method=loaded.description.method,

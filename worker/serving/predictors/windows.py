@@ -1,4 +1,4 @@
-"""Cuts a text beyond the context into windows with half overlap, so that each token counts once and few lack context."""
+"""Cuts a text beyond the context into windows with half overlap: each token counts once, and few lack context."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

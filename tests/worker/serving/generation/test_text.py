@@ -75,4 +75,6 @@ def test_text_that_may_begin_a_stop_is_held_back_until_it_does_not(byte_tokenize
 
 def test_special_tokens_are_no_text(byte_tokenizer: Tokenizer) -> None:
     stream = TextStream(byte_tokenizer, [])
-    assert stream.push(byte_tokenizer.token_to_id("<s>")) + stream.flush() == ""
+    begin = byte_tokenizer.token_to_id("<s>")
+    assert begin is not None
+    assert stream.push(begin) + stream.flush() == ""
