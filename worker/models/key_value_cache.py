@@ -13,7 +13,7 @@ _GROWTH = 64
 
 
 class KeyValueCache:
-    """`lengths`: tokens that each row has read. `layers`: keys and values [B, G, capacity, E], none before the first."""
+    """`lengths`: tokens each row has read. `layers`: keys and values [B, G, capacity, E], once there are any."""
 
     def __init__(self, num_layers: int, num_rows: int, num_heads: int, head_width: int) -> None:
         self.lengths = [0] * num_rows

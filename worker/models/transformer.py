@@ -7,12 +7,14 @@ Legend: B batch, T tokens, D width, H query heads, G key-value heads, E width of
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 from app.contract.specs.architectures import TransformerArchitecture
+from worker.models.body import Body
 from worker.models.cross_entropy import summed_cross_entropy
 from worker.models.key_value_cache import KeyValueCache
 
@@ -119,7 +121,7 @@ class Block(nn.Module):
         return out
 
 
-class Transformer(nn.Module):
+class Transformer(Body):
     """The body: what a fine-tune inherits."""
 
     def __init__(self, architecture: TransformerArchitecture, vocab_size: int) -> None:
@@ -142,8 +144,8 @@ class Transformer(nn.Module):
         out: Tensor = self.norm(x)
         return out
 
-    def encode(self, batch: dict[str, Tensor]) -> Tensor:
-        """tokens: int64 [B, T], right-padded -> [B, T, D]. No token looks ahead, so padding behind it changes nothing."""
+    def encode(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """tokens: int64 [B, T], right-padded -> [B, T, D]. No token looks ahead, so padding behind changes nothing."""
         return self(batch["tokens"])  # type: ignore[no-any-return]
 
     def step(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:

@@ -1,0 +1,78 @@
+"""Modules from their descriptions, with fresh weights; saved weights are loaded into them by name."""
+
+from collections.abc import Callable, Mapping
+from typing import assert_never
+
+from torch import nn
+
+from app.contract.compatibility import MethodKey
+from app.contract.model_folder import BodyDescription, ModelDescription
+from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
+from worker.models.autoencoder import Autoencoder
+from worker.models.body import Body
+from worker.models.conv import ConvBody, ConvDecoder
+from worker.models.heads import Classifier, Regressor
+from worker.models.mlp import MlpBody, MlpDecoder
+from worker.models.transformer import CausalLanguageModel, Transformer
+
+
+def build_body(description: BodyDescription) -> Body:
+    match description.architecture:
+        case TransformerArchitecture() as shape:
+            assert description.vocab_size is not None
+            return Transformer(shape, description.vocab_size)
+        case MlpArchitecture() as shape:
+            assert description.input_shape is not None
+            return MlpBody(description.input_shape, shape.hidden_widths, shape.dropout, description.code_size)
+        case ConvArchitecture() as shape:
+            assert description.input_shape is not None
+            assert description.code_size is not None
+            return ConvBody(description.input_shape, shape.channels, shape.dropout, description.code_size)
+        case _:
+            assert_never(description.architecture)
+
+
+def build_module(description: ModelDescription) -> nn.Module:
+    return _MODULES[description.kind, description.method](description)
+
+
+def _causal_language_model(description: ModelDescription) -> nn.Module:
+    body = build_body(description.body)
+    assert isinstance(body, Transformer)
+    return CausalLanguageModel(body)
+
+
+def _autoencoder(description: ModelDescription) -> nn.Module:
+    body = build_body(description.body)
+    assert isinstance(body, MlpBody | ConvBody)
+    return Autoencoder(body, _decoder(description.body))
+
+
+def _decoder(body: BodyDescription) -> MlpDecoder | ConvDecoder:
+    """The mirror of an autoencoder's body."""
+    assert body.input_shape is not None
+    assert body.code_size is not None
+    shape = body.architecture
+    if isinstance(shape, ConvArchitecture):
+        return ConvDecoder(body.input_shape, shape.channels, shape.dropout, body.code_size)
+    assert isinstance(shape, MlpArchitecture)
+    return MlpDecoder(body.input_shape, shape.hidden_widths, shape.dropout, body.code_size)
+
+
+def _classifier(description: ModelDescription) -> nn.Module:
+    assert description.labels is not None
+    return Classifier(build_body(description.body), len(description.labels))
+
+
+def _regressor(description: ModelDescription) -> nn.Module:
+    assert description.target_size is not None
+    return Regressor(build_body(description.body), description.target_size)
+
+
+_MODULES: Mapping[MethodKey, Callable[[ModelDescription], nn.Module]] = {
+    ("pretrain", "causal_language_model"): _causal_language_model,
+    ("pretrain", "autoencoder"): _autoencoder,
+    ("pretrain", "regression"): _regressor,
+    ("finetune", "classification"): _classifier,
+    ("finetune", "regression"): _regressor,
+}

@@ -1,0 +1,69 @@
+"""Optimizers: torch's own, with clipping and the schedule. No step waits for a number to reach the host."""
+
+from collections.abc import Iterable
+from typing import Any, assert_never
+
+import torch
+from torch import Tensor, nn
+
+from app.contract.specs import training as specs
+from worker.training.schedule import rate_factor
+
+
+class ScheduledOptimizer:
+    """One optimizer of a method."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], options: specs.TrainingOptions, total_steps: int) -> None:
+        self._parameters = list(parameters)
+        self._options = options
+        self._total_steps = total_steps
+        self._optimizer = _torch_optimizer(self._parameters, options.optimizer)
+
+    def learning_rate(self, step: int) -> float:
+        factor = rate_factor(self._options.schedule, step, self._total_steps)
+        return self._options.optimizer.learning_rate * factor
+
+    def prepare(self, step: int) -> None:
+        """Take the learning rate of step `step` (from 0)."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.learning_rate(step)
+
+    def apply(self, gradient_divisor: Tensor | float = 1.0) -> Tensor:
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients) / gradient_divisor
+        torch._foreach_mul_(gradients, self._clipped(norm) / gradient_divisor)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._optimizer.load_state_dict(state)
+
+    def _clipped(self, norm: Tensor) -> Tensor:
+        """What brings gradients of this norm under the limit."""
+        limit = self._options.gradient_clip_norm
+        return torch.ones_like(norm) if limit is None else (limit / (norm + 1e-6)).clamp(max=1.0)
+
+
+def _torch_optimizer(parameters: list[nn.Parameter], spec: specs.Optimizer) -> torch.optim.Optimizer:
+    groups = _decay_groups(parameters, spec.weight_decay)
+    match spec:
+        case specs.AdamW():
+            return torch.optim.AdamW(groups, spec.learning_rate, spec.betas, fused=True)
+        case specs.Adam():
+            return torch.optim.Adam(groups, spec.learning_rate, spec.betas, fused=True)
+        case specs.Sgd():
+            return torch.optim.SGD(groups, spec.learning_rate, spec.momentum, fused=True)
+        case _:
+            assert_never(spec)
+
+
+def _decay_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Decay falls on matrices and kernels; norms and biases, which are vectors, are left alone."""
+    return [
+        {"params": [parameter for parameter in parameters if parameter.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.dim() < 2], "weight_decay": 0.0},
+    ]

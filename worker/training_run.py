@@ -1,0 +1,63 @@
+"""One attempt of one job: prepare the method, resolve what was left open, train, tell how it ended."""
+
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+import torch._dynamo  # noqa: F401  the first step of an optimizer imports it: 1.2 s that a waiting process can spare
+
+from app.contract.messages import (
+    EXIT_FAILED,
+    EXIT_STOPPED,
+    Assignment,
+    FailedLine,
+    FinishedLine,
+    LogLine,
+    ReportLine,
+    ResolvedLine,
+)
+from worker.methods import BUILDERS
+from worker.training.checkpoints import environment
+from worker.training.failures import job_error
+from worker.training.resolution import resolve
+from worker.training.seed import seed_preparation
+from worker.training.trainer import Trainer
+
+
+def run_assignment(
+    assignment: Assignment,
+    report: Callable[[ReportLine], None],
+    *,
+    stop: threading.Event,
+    on_training: Callable[[], None] = lambda: None,
+) -> int:
+    """Run to the end, to a failure or to `stop` -> the exit code. `on_training`: from now on `stop` is obeyed."""
+    try:
+        finished = _train(assignment, report, stop, on_training)
+    except Exception as error:  # noqa: BLE001  the edge: whatever it was, the job's last line tells it
+        traceback.print_exception(error, file=sys.stderr)
+        report(FailedLine(error=job_error(error)))
+        return EXIT_FAILED
+    if finished is None:
+        return EXIT_STOPPED
+    report(finished)
+    return 0
+
+
+def _train(
+    assignment: Assignment,
+    report: Callable[[ReportLine], None],
+    stop: threading.Event,
+    on_training: Callable[[], None],
+) -> FinishedLine | None:
+    spec = assignment.spec
+    seed_preparation(spec.training.seed)
+    method = BUILDERS[spec.kind, spec.method.type](assignment, lambda message: report(LogLine(message=message)))
+    resolved = assignment.resolved or resolve(spec, method)
+    report(ResolvedLine(resolved=resolved, environment=environment(resolved.device)))
+    checkpoints_dir = assignment.output_dir / "checkpoints"
+    checkpoints_dir.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(method, spec.training, resolved, checkpoints_dir=checkpoints_dir, report=report, stop=stop)
+    on_training()
+    return trainer.run(assignment.resume_from)
