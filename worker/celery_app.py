@@ -40,6 +40,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "worker_disable_prefetch": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
         "task_acks_late": False,
         "task_ignore_result": True,
         "task_queues": {name: {} for name in queues},
@@ -70,6 +71,8 @@ def _trainer_step(settings: Settings, command: tuple[str, ...]) -> type[bootstep
 
         def stop(self, worker: Any) -> None:
             self._trainer.stop()
+
+        terminate = stop
 
         def _shut_down(self, **_: Any) -> None:
             self._trainer.shut_down()

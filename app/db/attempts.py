@@ -144,7 +144,7 @@ def next_status(status: JobStatus, outcome: AttemptOutcome, *, exhausted: bool) 
             return JobStatus.PAUSED if status is JobStatus.PAUSING else JobStatus.QUEUED
 
 
-def _best_queued(devices: Collection[str]) -> Select[tuple[str, int]]:
+def _best_queued(devices: Collection[str]) -> Select[str, int]:
     return (
         select(JobRow.id, JobRow.attempt)
         .where(JobRow.status == JobStatus.QUEUED, JobRow.device.in_(devices))
@@ -153,7 +153,7 @@ def _best_queued(devices: Collection[str]) -> Select[tuple[str, int]]:
     )
 
 
-def _held(claim: Claim) -> Select[tuple[JobRow]]:
+def _held(claim: Claim) -> Select[JobRow]:
     return select(JobRow).where(
         JobRow.id == claim.job_id,
         JobRow.lease_owner == claim.owner,

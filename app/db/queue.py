@@ -77,7 +77,7 @@ def take_stale(session: Session, at: datetime) -> set[str]:
     return {row.device for row in rows}
 
 
-def _expired(at: datetime) -> Select[tuple[JobRow]]:
+def _expired(at: datetime) -> Select[JobRow]:
     return (
         select(JobRow)
         .where(JobRow.status.in_(attempts.ACTIVE), JobRow.lease_expires_at < at)
@@ -86,7 +86,7 @@ def _expired(at: datetime) -> Select[tuple[JobRow]]:
     )
 
 
-def _released() -> Select[tuple[str, str, str, str]]:
+def _released() -> Select[str, str, str, str]:
     parent = aliased(JobRow)
     return (
         select(JobRow.id, JobRow.device, parent.id, parent.status)
@@ -113,7 +113,7 @@ def _fail_child(session: Session, job_id: str, parent_id: str, parent_status: st
     )
 
 
-def _stale(at: datetime) -> Select[tuple[JobRow]]:
+def _stale(at: datetime) -> Select[JobRow]:
     due_at = func.coalesce(JobRow.wake_at, JobRow.queued_at)
     unannounced = JobRow.wake_at.is_(None) & (JobRow.queued_at < at - timedelta(seconds=FIRST_WAKE_SECONDS))
     return (

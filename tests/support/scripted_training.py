@@ -12,10 +12,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from app.contract.checkpoint import (
     MANIFEST_NAME,
@@ -48,6 +49,8 @@ from app.contract.specs.architectures import MlpArchitecture
 from app.processes import die_with_parent
 
 FIRST_WEIGHTS = "0" * 64
+#: How a value of each type is read from the job's metadata, which holds strings.
+READERS: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: lambda text: text == "yes"}
 
 
 def weights_after(steps: int) -> str:
@@ -88,9 +91,11 @@ class Script:
         training = assignment.spec.training
         assert training.duration.steps is not None
         every = training.checkpoint_every.steps if training.checkpoint_every else None
-        read = {"str": str, "int": int, "float": float, "bool": lambda text: text == "yes"}
-        kinds = {name: field.type.__name__ for name, field in cls.__dataclass_fields__.items()}
-        given = {name: read[kinds[name]](text) for name, text in assignment.spec.metadata.items() if name in kinds}
+        given = {
+            name: READERS[type(cls.__dataclass_fields__[name].default)](text)
+            for name, text in assignment.spec.metadata.items()
+            if name in cls.__dataclass_fields__
+        }
         return cls(steps=training.duration.steps, checkpoint_every=every or training.duration.steps, **given)
 
 

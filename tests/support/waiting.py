@@ -9,7 +9,7 @@ T = TypeVar("T")
 POLL_SECONDS = 0.02
 
 
-def wait_until(predicate: Callable[[], T], timeout_seconds: float, message: str) -> T:
+def wait_until(predicate: Callable[[], T | None], timeout_seconds: float, message: str) -> T:
     """The first truthy answer of `predicate`. Fails with `message` when none came in time."""
     deadline = time.monotonic() + timeout_seconds
     while not (answer := predicate()):

@@ -60,6 +60,7 @@ class Reports:
         self._resolved = resolved
         self._resumed = resumed
         self._on_training = on_training
+        self._published_steps: set[int] = set()
         self.last_line: FinishedLine | FailedLine | None = None
 
     def accept(self, line: ReportLine) -> None:
@@ -117,6 +118,8 @@ class Reports:
 
     def _accept_checkpoint(self, line: CheckpointLine) -> None:
         self._check_inside(line.path)
+        if line.step in self._published_steps:  # asked to stop at a step that it had just written
+            return
         try:
             published = self._publisher.checkpoint(line.path, line.step)
         except Corrupted as error:
@@ -127,6 +130,7 @@ class Reports:
             lambda session, row: record_checkpoint(session, row, published, keep_checkpoints)
         ):
             self._delete(prefix)
+        self._published_steps.add(line.step)
         shutil.rmtree(line.path, ignore_errors=True)
 
     def _check_inside(self, path: Path) -> None:

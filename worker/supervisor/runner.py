@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 from sqlalchemy.orm import Session
@@ -14,7 +15,7 @@ from app.contract.messages import FinishedLine
 from app.db import attempts, checkpoints, events
 from app.db.attempts import Claim
 from app.db.session import Database, now
-from app.db.tables import JobRow
+from app.db.tables import CheckpointRow, JobRow
 from app.settings import Settings
 from app.storage import ArtifactStore
 from worker.supervisor.child import UnreadableLine
@@ -154,16 +155,14 @@ class _Attempt:
         return classify(replace(end, ending=ending), self.runner.settings.stall_seconds)
 
     def _write_end(self, session: Session, row: JobRow, end: AttemptEnd) -> JobStatus:
-        changes = {}
-        if end.finished is not None and row.status != JobStatus.CANCELLING:
-            checkpoint = checkpoints.get(session, row.id, end.finished.model_step)
+        changes: dict[str, Any] = {}
+        finished = end.finished
+        if finished is not None and row.status != JobStatus.CANCELLING:
+            checkpoint = checkpoints.get(session, row.id, finished.model_step)
             if checkpoint is None:
                 end = AttemptEnd(AttemptOutcome.LOST, detail="the checkpoint of its result was not kept")
             else:
-                model = register_model(session, row, checkpoint, end.finished.model)
-                progress = finished_progress(row.progress, end.finished.step)
-                changes = {"model_id": model.id, "progress": progress}
-                self._tell_finish(session, end.finished)
+                changes = self._register(session, row, checkpoint, finished)
         return attempts.conclude(
             session,
             row,
@@ -174,6 +173,14 @@ class _Attempt:
             detail=end.detail,
             **changes,
         )
+
+    def _register(
+        self, session: Session, row: JobRow, checkpoint: CheckpointRow, finished: FinishedLine
+    ) -> dict[str, Any]:
+        """Make the model; what the job's success changes in its row."""
+        model = register_model(session, row, checkpoint, finished.model)
+        self._tell_finish(session, finished)
+        return {"model_id": model.id, "progress": finished_progress(row.progress, finished.step)}
 
     def _tell_finish(self, session: Session, finished: FinishedLine) -> None:
         reason = "stopped early" if finished.reason == "early_stopping" else "ran its whole duration"

@@ -48,8 +48,8 @@ def test_a_process_that_is_lost_every_time_fails_after_the_cap(
     training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path, fault: str
 ) -> None:
     """An orphan inherits the pipe that we read, and outlives its parent: the attempt must end all the same."""
-    also = {"kill_at": 1} if fault == "orphan_at" else {}
-    job_id = training_jobs.submit(**{fault: 1, "trace": tmp_path / "trace", **also})
+    script: dict[str, Any] = {fault: 1} | ({"kill_at": 1} if fault == "orphan_at" else {})
+    job_id = training_jobs.submit(trace=tmp_path / "trace", **script)
     start_trainer(max_lost_attempts=2)
     row = training_jobs.wait_for(job_id, JobStatus.FAILED)
     assert row.error is not None
