@@ -15,7 +15,7 @@ FROM base AS api
 RUN pip install -c constraints.txt .
 COPY . .
 RUN pip install --no-deps --force-reinstall .
-USER pretune
+USER 10001
 WORKDIR /var/lib/pretune
 ENV PRETUNE_DATA_DIR=/var/lib/pretune PRETUNE_HOST=0.0.0.0 PRETUNE_PORT=8080
 EXPOSE 8080
@@ -28,7 +28,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /
 RUN pip install -c constraints.txt ".[worker]"
 COPY . .
 RUN pip install --no-deps --force-reinstall .
-USER pretune
+USER 10001
 WORKDIR /var/lib/pretune
 ENV PRETUNE_DATA_DIR=/var/lib/pretune
 CMD ["celery", "-A", "worker.celery_app", "worker", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]

@@ -1,0 +1,124 @@
+"""A real `pretune up`, as a user starts it: processes, sockets, files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.client import Api
+from app.embedded.lock import holder_of
+from tests.support.waiting import wait_until
+
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+#: Short enough to see a lease expire, long enough for a busy machine.
+QUICK = {
+    "PRETUNE_LEASE_SECONDS": "5",
+    "PRETUNE_HEARTBEAT_SECONDS": "1",
+    "PRETUNE_HOUSEKEEPING_SECONDS": "0.5",
+    "PRETUNE_IDLE_POLL_SECONDS": "0.5",
+}
+
+
+class RunningService:
+    """`output` is what a user would have read in the terminal."""
+
+    def __init__(self, data_dir: Path, **environment: str) -> None:
+        self.data_dir = data_dir
+        self._output = data_dir.with_name(f"{data_dir.name}.out")
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                up_command(data_dir), stdout=output, stderr=subprocess.STDOUT, env=environment_of(environment)
+            )
+        self.url = ""
+
+    def wait_until_up(self) -> None:
+        def told() -> str | None:
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.output}"
+            holder = holder_of(self.data_dir)
+            return holder.url if holder else None
+
+        self.url = wait_until(told, START_SECONDS, f"{self.data_dir} is up") or ""
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def api(self) -> Api:
+        return Api(self.url)
+
+    def members(self) -> dict[str, int]:
+        """The pids of the children by name."""
+        words = {"broker": "valkey-server", "inference": "worker.serving.asgi:app", "api": "app.main:app"}
+        words["trainer"] = "worker.celery_app"
+        commands = {pid: _command_of(pid) for pid in _children_of(self.process.pid)}
+        return {name: pid for name, word in words.items() for pid, command in commands.items() if word in command}
+
+    def descendants(self) -> set[int]:
+        found: set[int] = set()
+        unseen = {self.process.pid}
+        while unseen:
+            found |= unseen
+            unseen = {child for parent in unseen for child in _children_of(parent)} - found
+        return found - {self.process.pid}
+
+    def end(self, signal_number: int = signal.SIGTERM) -> int:
+        """The exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+        return self.process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def running(data_dir: Path, **environment: str) -> Iterator[RunningService]:
+    service = RunningService(data_dir, **environment)
+    try:
+        service.wait_until_up()
+        yield service
+    finally:
+        service.end()
+
+
+def up_command(data_dir: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "app.cli", "up", "--data-dir", str(data_dir), *(options or ("--port", "0"))]
+
+
+def environment_of(given: Mapping[str, str]) -> dict[str, str]:
+    """Ours without any setting of a service that this machine may run."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PRETUNE_")}
+    return clean | QUICK | dict(given)
+
+
+def exists(pid: int) -> bool:
+    """Whether the process runs; a zombie that waits for its parent does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def write_jsonl(path: Path, records: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def _children_of(pid: int) -> list[int]:
+    children: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children += [int(word) for word in task.read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return children
+
+
+def _command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

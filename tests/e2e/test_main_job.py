@@ -1,0 +1,41 @@
+"""The main job, as a user does it: upload, pretrain, fine-tune from the parent, ask."""
+
+import math
+from pathlib import Path
+
+from app.client import Api
+from app.client.following import follow_to_success
+from tests.e2e.specs import finetune, pretrain, reviews_file, text_file
+
+
+def test_pretrain_then_finetune_then_ask(api: Api, tmp_path: Path) -> None:
+    text = api.upload(text_file(tmp_path), kind="text")
+    reviews = api.upload(reviews_file(tmp_path))
+    assert reviews["kind"] == "labeled_text"
+    assert reviews["profile"]["labels"] == {"good": 20, "bad": 20}
+
+    parent = api.create_job(pretrain(text["id"]))
+    child = api.create_job(finetune(parent["id"], reviews["id"]))
+    assert child["status"] == "waiting"
+
+    events = []
+    language_model = follow_to_success(api, parent["id"], events.append)["model_id"]
+    assert [event.id for event in events] == list(range(1, len(events) + 1))
+    losses = [event.data["values"]["train_loss"] for event in events if event.type == "metrics"]
+    assert losses[-1] < losses[0] < 1.1 * math.log(300)
+
+    view = follow_to_success(api, child["id"])
+    assert view["parent_model_id"] == language_model
+
+    texts = ["soup was superb today", "film was dismal today", "hat was splendid today"]
+    outputs = api.predict(view["model_id"], texts)
+    assert [output["label"] for output in outputs] == ["good", "bad", "good"]
+    assert all(math.isclose(sum(output["scores"].values()), 1.0, abs_tol=1e-3) for output in outputs)
+
+    [score] = api.predict(language_model, ["The statement is executed."])
+    assert score["num_characters"] == len("The statement is executed.")
+    assert math.isclose(score["perplexity"], math.exp(-score["log_likelihood"] / score["num_tokens"]), rel_tol=1e-3)
+    first, second = (api.generate(language_model, "The", max_tokens=12, seed=3) for _ in range(2))
+    assert first == second
+    [embedding] = api.embed(language_model, ["The statement"])
+    assert len(embedding) == 32

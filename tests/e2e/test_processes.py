@@ -1,0 +1,134 @@
+"""`pretune up` as processes: it ends in order, leaves nothing behind, heals, and keeps what it was given."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from app.client import Api
+from app.client.following import follow_to_success
+from app.embedded.lock import holder_of
+from tests.e2e.running import RunningService, environment_of, exists, running, up_command
+from tests.e2e.specs import pretrain, text_file
+from tests.support.waiting import wait_until
+
+LONG = {"duration": {"steps": 100_000}, "checkpoint_every": {"steps": 20}, "evaluate_every": {"steps": 20}}
+
+
+def start_job(api: Api, folder: Path, **training: object) -> str:
+    return str(api.create_job(pretrain(api.upload(text_file(folder), kind="text")["id"], **training))["id"])
+
+
+def wait_for_checkpoint(api: Api, job_id: str) -> None:
+    assert any(event.type == "checkpoint" for event in api.follow(job_id))
+
+
+def test_ctrl_c_ends_all_in_order_and_the_next_start_has_everything(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with running(data_dir) as service, service.api() as api:
+        model = follow_to_success(api, start_job(api, tmp_path))["model_id"]
+        before = api.predict(model, ["The statement"])
+        unfinished = start_job(api, tmp_path, **LONG)
+        wait_for_checkpoint(api, unfinished)
+        order = ends_in_order(service)
+    assert order == ["trainer", "inference", "api", "broker"]
+    assert service.process.returncode == 0
+    assert holder_of(data_dir) is None
+    with running(data_dir) as service, service.api() as api:
+        assert api.predict(model, ["The statement"]) == before
+        wait_until(lambda: api.job(unfinished)["attempt"] == 2, 30, "the unfinished job goes on")
+        step = wait_until(lambda: api.job(unfinished)["progress"].get("step"), 30, "it reports a step")
+        assert step >= 20
+
+
+def ends_in_order(service: RunningService) -> list[str]:
+    members, everything = service.members(), service.descendants()
+    assert len(members) == 4
+    service.process.send_signal(signal.SIGINT)
+    order: list[str] = []
+
+    def all_gone() -> bool:
+        order.extend(name for name, pid in members.items() if name not in order and not exists(pid))
+        return len(order) == len(members)
+
+    wait_until(all_gone, 30, "all members have ended")
+    assert service.process.wait(10) == 0
+    assert not any(exists(pid) for pid in everything)
+    return order
+
+
+def test_kill_9_leaves_no_orphan_and_the_next_start_is_clean(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with running(data_dir) as service, service.api() as api:
+        job = start_job(api, tmp_path, **LONG)
+        wait_for_checkpoint(api, job)
+        everything = service.descendants()
+        assert len(everything) >= 5  # four members, and the training process at least
+        service.process.kill()
+        killed_at = time.monotonic()
+        wait_until(lambda: not any(exists(pid) for pid in everything), 2, "nothing is left")
+        assert time.monotonic() - killed_at < 2
+        service.process.wait()
+    with running(data_dir) as service, service.api() as api:
+        wait_until(lambda: api.job(job)["attempt"] == 2, 30, "the job goes on")
+        assert "again" not in service.output
+
+
+def test_a_killed_trainer_comes_back_and_its_job_goes_on_from_a_checkpoint(
+    sqlite_service: RunningService, tmp_path: Path
+) -> None:
+    with sqlite_service.api() as api:
+        job = start_job(api, tmp_path, **LONG | {"duration": {"steps": 400}})
+        wait_for_checkpoint(api, job)
+        os.kill(sqlite_service.members()["trainer"], signal.SIGKILL)
+        view = follow_to_success(api, job)
+        assert view["attempt"] >= 2
+        assert "trainer was killed by SIGKILL" in sqlite_service.output
+
+
+def test_a_killed_broker_and_a_killed_replica_come_back(sqlite_service: RunningService, tmp_path: Path) -> None:
+    with sqlite_service.api() as api:
+        model = follow_to_success(api, start_job(api, tmp_path))["model_id"]
+        before = sqlite_service.members()
+        for name in ("broker", "inference", "api"):
+            os.kill(before[name], signal.SIGKILL)
+        wait_until(lambda: len(sqlite_service.members().items() - before.items()) == 3, 30, "three new processes")
+        api.wait_until_ready(30)
+        follow_to_success(api, start_job(api, tmp_path))
+        assert api.predict(model, ["The statement"])
+
+
+def test_two_services_beside_each_other_do_not_meet(
+    sqlite_service: RunningService, postgresql_service: RunningService, tmp_path: Path
+) -> None:
+    with sqlite_service.api() as one, postgresql_service.api() as other:
+        dataset = one.upload(text_file(tmp_path), name="only here")["id"]
+        listed = [entry["id"] for entry in other._call("GET", "/v1/datasets?limit=200")["data"]]
+        assert dataset not in listed
+
+
+def test_a_second_service_on_the_same_folder_is_told_who_has_it(sqlite_service: RunningService) -> None:
+    second = try_up(sqlite_service.data_dir)
+    assert second.returncode == 3
+    assert f"process {sqlite_service.process.pid}" in second.stderr
+
+
+def test_a_taken_port_is_told_before_anything_starts(sqlite_service: RunningService, tmp_path: Path) -> None:
+    port = sqlite_service.url.rpartition(":")[2]
+    second = try_up(tmp_path / "data", "--port", port)
+    assert second.returncode == 3
+    assert f"Port {port}" in second.stderr
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["pretune.lock"]
+
+
+def test_beyond_loopback_it_does_not_start_without_a_key(tmp_path: Path) -> None:
+    second = try_up(tmp_path / "data", "--host", "0.0.0.0", "--port", "0")  # noqa: S104  refused is what we want
+    assert second.returncode == 3
+    assert "pretune keys create" in second.stderr
+
+
+def try_up(data_dir: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        up_command(data_dir, *options), env=environment_of({}), capture_output=True, text=True, timeout=60, check=False
+    )
