@@ -42,7 +42,7 @@ class TrainingJobs:
     def __post_init__(self) -> None:
         self.dataset_id = self.dataset(BLOB)
 
-    def dataset(self, data: bytes) -> str:
+    def dataset(self, data: bytes, *, filename: str = "vectors.jsonl", kind: str = "vectors") -> str:
         dataset_id, digest = new_id("ds"), hashlib.sha256(data).hexdigest()
         source = self.folder / digest
         source.write_bytes(data)
@@ -55,9 +55,9 @@ class TrainingJobs:
                 DatasetRow(
                     id=dataset_id,
                     project_id=DEFAULT_PROJECT_ID,
-                    name="vectors",
-                    filename="vectors.jsonl",
-                    kind="vectors",
+                    name=filename,
+                    filename=filename,
+                    kind=kind,
                     columns={},
                     num_examples=1,
                     size_bytes=len(data),
@@ -99,6 +99,17 @@ class TrainingJobs:
         }
         if parent is not None:
             spec |= {"parent": parent, "checkpoint": checkpoint}
+        return self.submit_spec(spec, device=device, status=status, parent_job_id=parent_job_id)
+
+    def submit_spec(
+        self,
+        given: dict[str, Any],
+        *,
+        device: str = "auto",
+        status: JobStatus = JobStatus.QUEUED,
+        parent_job_id: str | None = None,
+    ) -> str:
+        spec = job_spec_adapter.validate_python(given)
         job_id = new_id("job")
         with self.database.transaction() as session:
             at = now(session)
@@ -106,17 +117,17 @@ class TrainingJobs:
                 JobRow(
                     id=job_id,
                     project_id=DEFAULT_PROJECT_ID,
-                    kind=spec["kind"],
-                    method=spec["method"]["type"],
-                    name="scripted",
-                    job_metadata=spec["metadata"],
+                    kind=spec.kind,
+                    method=spec.method.type,
+                    name="a job",
+                    job_metadata=spec.metadata,
                     status=status.value,
-                    spec=job_spec_adapter.validate_python(spec).model_dump(mode="json"),
-                    dataset_id=self.dataset_id,
-                    parent_ref=parent,
+                    spec=spec.model_dump(mode="json"),
+                    dataset_id=spec.dataset,
+                    parent_ref=given.get("parent"),
                     parent_job_id=parent_job_id,
                     device=device,
-                    priority=priority,
+                    priority=spec.priority,
                     progress={},
                     metrics={},
                     created_at=at,

@@ -24,6 +24,9 @@ StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 COMMAND = (sys.executable, "-m", "celery", "-A", "tests.support.scripted_trainer", "worker")
 OPTIONS = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
 
+#: What is about the broker is tried with one database: starting a worker costs a second of CPU.
+ONE_DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
 
 @pytest.fixture
 def start_worker(trainer_settings: Settings, tmp_path: Path) -> Iterator[StartWorker]:
@@ -109,6 +112,7 @@ def test_a_worker_frozen_beyond_its_lease_finds_its_writes_refused(
     assert first.poll() is None
 
 
+@ONE_DATABASE
 def test_without_a_broker_a_worker_starts_polls_and_ends(
     training_jobs: TrainingJobs, start_worker: StartWorker, trainer_settings: Settings, tmp_path: Path
 ) -> None:
@@ -125,6 +129,7 @@ def test_without_a_broker_a_worker_starts_polls_and_ends(
     assert worker.wait(10) == 0
 
 
+@ONE_DATABASE
 def test_a_wake_up_starts_a_job_long_before_the_poll_would(
     training_jobs: TrainingJobs, start_worker: StartWorker, database: Database, trainer_settings: Settings
 ) -> None:
@@ -157,6 +162,7 @@ def test_two_workers_and_three_messages_a_job_start_each_job_once(
     assert training_jobs.num_models() == len(ids)
 
 
+@ONE_DATABASE
 def test_a_job_cancelled_while_no_worker_lives_never_starts(
     training_jobs: TrainingJobs, start_worker: StartWorker, trainer_settings: Settings, tmp_path: Path
 ) -> None:
