@@ -53,7 +53,7 @@ class Heartbeat:
         try:
             write()
         except Exception as error:  # noqa: BLE001  whatever the database suffers from, serving goes on
-            logger.warning("The heartbeat could not be written: %s", error)
+            logger.warning("The heartbeat could not be written: %s", str(error).partition("\n")[0])
 
     def _beat(self) -> None:
         with self._database.transaction() as session:

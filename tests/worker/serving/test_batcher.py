@@ -94,13 +94,14 @@ def test_a_failing_row_fails_its_own_caller_alone(device: Device) -> None:
     core = Core(gated=True)
     batcher = Batcher(device, core, BatchLimits())
 
-    async def scenario() -> list[list[int] | BaseException]:
+    async def scenario() -> list[Any]:
         first = asyncio.create_task(batcher.run(rows(0)))
         await core.is_entered()
         others = [asyncio.create_task(batcher.run(rows(*values))) for values in ((1, 2), (-1, 3), (4,))]
         await asyncio.sleep(0)
         core.gate.set()
-        return await asyncio.gather(first, *others, return_exceptions=True)
+        outcomes: list[Any] = await asyncio.gather(first, *others, return_exceptions=True)
+        return outcomes
 
     zero, one, guilty, four = run(scenario)
     assert (zero, one, four) == ([0], [2, 4], [8])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app.contract.compatibility import MethodKey
 from worker.export import LoadedModel, load_model
+from worker.serving.errors import ModelCorrupted
 from worker.serving.predictors.autoencoder import autoencoder
 from worker.serving.predictors.causal_language_model import causal_language_model
 from worker.serving.predictors.classification import classification
@@ -21,6 +22,9 @@ PREDICTORS: dict[MethodKey, Callable[[LoadedModel], Predictor]] = {
 
 
 def load_predictor(folder: Path) -> Predictor:
-    """From a verified model folder."""
-    loaded = load_model(folder)
+    """From a verified model folder. Raises ModelCorrupted where its files do not belong together."""
+    try:
+        loaded = load_model(folder)
+    except (ValueError, RuntimeError) as error:
+        raise ModelCorrupted(f"The model's files cannot be loaded: {error}") from error
     return PREDICTORS[loaded.description.kind, loaded.description.method](loaded)

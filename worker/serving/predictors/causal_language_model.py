@@ -134,12 +134,13 @@ def causal_language_model(loaded: LoadedModel) -> Predictor:
     assert isinstance(loaded.module, CausalLanguageModel)
     assert loaded.tokenizer is not None
     module, tokenizer, context = loaded.module, loaded.tokenizer, context_length(loaded)
-    ends = frozenset(tokenizer.token_to_id(name) for name in (BEGIN_TOKEN, PADDING_TOKEN))
+    ends = (tokenizer.token_to_id(name) for name in (BEGIN_TOKEN, PADDING_TOKEN))
+    end_tokens = frozenset(token for token in ends if token is not None)
     return Predictor(
         method=loaded.description.method,
         predict=Scoring(module, tokenizer, context),
         embed=TextEmbedding(module, tokenizer, context),
-        generate=GenerativeModel(KeyValueDecoder(module), tokenizer, begin_token(tokenizer), ends, context),
+        generate=GenerativeModel(KeyValueDecoder(module), tokenizer, begin_token(tokenizer), end_tokens, context),
     )
 
 

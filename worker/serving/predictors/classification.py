@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from app.contract.model_folder import Label, label_key
 from worker.export import LoadedModel
+from worker.models.heads import Classifier
 from worker.serving.predictors.embedding import BodyEmbedding
 from worker.serving.predictors.protocol import Encoded, Predictor
 from worker.serving.predictors.readers import InputReader, reader_of
@@ -15,7 +14,7 @@ from worker.serving.predictors.readers import InputReader, reader_of
 class Classification:
     """`module` gives logits, float [B, L]."""
 
-    def __init__(self, module: torch.nn.Module, reader: InputReader, labels: Sequence[Label]) -> None:
+    def __init__(self, module: Classifier, reader: InputReader, labels: Sequence[Label]) -> None:
         self.limits = reader.limits
         self._module = module
         self._reader = reader
@@ -44,6 +43,7 @@ class Classification:
 
 
 def classification(loaded: LoadedModel) -> Predictor:
+    assert isinstance(loaded.module, Classifier)
     assert loaded.description.labels is not None
     reader = reader_of(loaded)
     return Predictor(

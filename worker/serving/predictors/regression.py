@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from worker.export import LoadedModel
+from worker.models.heads import Regressor
 from worker.serving.predictors.embedding import BodyEmbedding
 from worker.serving.predictors.protocol import Encoded, Predictor
 from worker.serving.predictors.readers import InputReader, reader_of
@@ -14,7 +13,7 @@ from worker.serving.predictors.readers import InputReader, reader_of
 class Regression:
     """`module` gives values, float [B, K]; it undoes the normalisation of its targets itself."""
 
-    def __init__(self, module: torch.nn.Module, reader: InputReader) -> None:
+    def __init__(self, module: Regressor, reader: InputReader) -> None:
         self.limits = reader.limits
         self._module = module
         self._reader = reader
@@ -32,6 +31,7 @@ class Regression:
 
 
 def regression(loaded: LoadedModel) -> Predictor:
+    assert isinstance(loaded.module, Regressor)
     reader = reader_of(loaded)
     return Predictor(
         method=loaded.description.method,
