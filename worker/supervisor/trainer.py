@@ -28,6 +28,7 @@ from worker.supervisor.slots import Slots
 from worker.supervisor.spares import Spares
 
 SWEEP_SECONDS = 600.0
+UPKEEP_TICK_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -122,22 +123,20 @@ class Trainer:
             self.fill()
 
     def _upkeep(self) -> None:
-        next_beat = next_round = next_sweep = 0.0
-        pause_seconds = min(self._settings.heartbeat_seconds, self._settings.housekeeping_seconds)
+        every_seconds: dict[Callable[[], object], float] = {
+            self._beat: self._settings.heartbeat_seconds,
+            self._housekeeping.round: self._settings.housekeeping_seconds,
+            self._scratch.sweep: SWEEP_SECONDS,
+        }
+        due_at = dict.fromkeys(every_seconds, 0.0)
         while True:
-            at = time.monotonic()
-            if at >= next_beat:
-                next_beat = at + self._settings.heartbeat_seconds
-                self._guarded(self._beat)
-            if at >= next_round:
-                next_round = at + self._settings.housekeeping_seconds
-                self._housekeeping.round()
-            if at >= next_sweep:
-                next_sweep = at + SWEEP_SECONDS
-                self._guarded(self._scratch.sweep)
-            if self._shutdown.wait(pause_seconds):
-                self._guarded(self._say_goodbye)
-                return
+            for chore, seconds in every_seconds.items():
+                if time.monotonic() >= due_at[chore]:
+                    due_at[chore] = time.monotonic() + seconds
+                    self._guarded(chore)
+            if self._shutdown.wait(min(UPKEEP_TICK_SECONDS, *every_seconds.values())):
+                break
+        self._guarded(self._say_goodbye)
 
     def _beat(self) -> None:
         with self._database.transaction() as session:
@@ -156,11 +155,11 @@ class Trainer:
         with self._database.transaction() as session:
             workers.remove(session, self.id)
 
-    def _guarded(self, duty: Callable[[], None]) -> None:
+    def _guarded(self, chore: Callable[[], object]) -> None:
         try:
-            duty()
-        except (SQLAlchemyError, OSError) as error:
-            _log.warning("upkeep_failed", duty=duty.__name__, error=str(error))
+            chore()
+        except Exception:  # noqa: BLE001  the edge of a thread whose end would look like the trainer's death
+            _log.exception("chore_failed", chore=chore.__name__)
 
     def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
         return threading.Thread(target=target, name=name)

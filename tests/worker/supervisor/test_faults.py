@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from app.contract.job import JobStatus
 from app.db.session import Database
@@ -249,3 +250,26 @@ def _flip_one_bit(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_database_that_drops_every_connection_does_not_disturb_a_run(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, database: Database
+) -> None:
+    """What a restart of PostgreSQL does to its clients, once every few steps."""
+    job_id = training_jobs.submit(steps=60, checkpoint_every=5, step_seconds=0.02)
+    start_trainer()
+    for step in (5, 15, 25, 35):
+        training_jobs.wait_for_step(job_id, step)
+        with database.transaction() as session:
+            session.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    assert training_jobs.outcomes(job_id) == ["succeeded"]
+    assert training_jobs.weights(job_id) == weights_after(60)
+    steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
+    assert sorted(set(steps)) == list(range(1, 61))
