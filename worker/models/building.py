@@ -33,7 +33,7 @@ def build_body(description: BodyDescription) -> Body:
 
 
 def build_module(description: ModelDescription) -> nn.Module:
-    return _MODULES[description.kind, description.method](description)
+    return MODULES[description.kind, description.method](description)
 
 
 def _causal_language_model(description: ModelDescription) -> nn.Module:
@@ -69,7 +69,7 @@ def _regressor(description: ModelDescription) -> nn.Module:
     return Regressor(build_body(description.body), description.target_size)
 
 
-_MODULES: Mapping[MethodKey, Callable[[ModelDescription], nn.Module]] = {
+MODULES: Mapping[MethodKey, Callable[[ModelDescription], nn.Module]] = {
     ("pretrain", "causal_language_model"): _causal_language_model,
     ("pretrain", "autoencoder"): _autoencoder,
     ("pretrain", "regression"): _regressor,

@@ -1,0 +1,93 @@
+"""Runs assignments: in this process, or in a real training process that can be killed."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from app.contract.checkpoint import MANIFEST_NAME
+from app.contract.messages import (
+    Assignment,
+    CheckpointLine,
+    MetricsLine,
+    ReportLine,
+    ResolvedLine,
+    report_line_adapter,
+)
+from worker.methods import BUILDERS
+from worker.training.protocols import Method
+from worker.training.seed import seed_preparation
+from worker.training_run import run_assignment
+
+Series = dict[tuple[str, int], float]
+
+
+def run_here(assignment: Assignment) -> list[ReportLine]:
+    lines: list[ReportLine] = []
+    assert run_assignment(assignment, lines.append, stop=threading.Event()) == 0, lines[-1]
+    return lines
+
+
+def run_until_killed(assignment: Assignment, step: int) -> list[ReportLine]:
+    """SIGKILL a training process once it has told a metric of `step` or of a later one.
+
+    A pipe of one page lets it run ahead of its reader by some twenty lines only.
+    """
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker.training_process", "--report-fd", str(writing)],
+        stdin=subprocess.PIPE,
+        pass_fds=(writing,),
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+    os.close(writing)
+    assert process.stdin is not None
+    lines: list[ReportLine] = []
+    with os.fdopen(reading, "rb") as report, process.stdin as stdin:
+        stdin.write(assignment.model_dump_json().encode() + b"\n")
+        stdin.flush()
+        for line in report:
+            lines.append(report_line_adapter.validate_json(line))
+            if isinstance(lines[-1], MetricsLine) and lines[-1].step >= step:
+                process.kill()
+    assert process.wait() == -9
+    return lines
+
+
+def continued(assignment: Assignment, lines: Iterable[ReportLine]) -> Assignment:
+    """The next attempt: from the newest whole checkpoint, with what the first one resolved."""
+    resolved = next(line.resolved for line in lines if isinstance(line, ResolvedLine))
+    return assignment.model_copy(
+        update={"attempt": 2, "resume_from": newest_checkpoint(assignment), "resolved": resolved}
+    )
+
+
+def newest_checkpoint(assignment: Assignment) -> Path | None:
+    manifests = sorted((assignment.output_dir / "checkpoints").glob(f"step-*[0-9]/{MANIFEST_NAME}"))
+    return manifests[-1].parent if manifests else None
+
+
+def series(*runs: Iterable[ReportLine]) -> Series:
+    """Metrics by name and step; a later run's replace an earlier one's, as the database has it."""
+    return {
+        (name, line.step): value
+        for lines in runs
+        for line in lines
+        if isinstance(line, MetricsLine)
+        for name, value in line.values.items()
+    }
+
+
+def final_checkpoint(lines: Iterable[ReportLine]) -> Path:
+    return [line.path for line in lines if isinstance(line, CheckpointLine)][-1]
+
+
+def prepared(assignment: Assignment) -> Method:
+    seed_preparation(assignment.spec.training.seed)
+    return BUILDERS[assignment.spec.kind, assignment.spec.method.type](assignment, lambda _: None)

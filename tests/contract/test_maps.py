@@ -1,0 +1,37 @@
+"""The maps that a method must be in, against the union that users choose from."""
+
+from collections.abc import Iterable
+from typing import Any, get_args
+
+import pytest
+
+from app.contract.compatibility import METHOD_TRAITS, MethodKey
+from app.contract.specs.methods import TRAINING_DEFAULTS, FinetuneMethod, PretrainMethod
+from tests.contract.cases import CASES
+from worker.methods import BUILDERS
+from worker.models.building import MODULES
+from worker.serving.predictors import PREDICTORS
+
+
+def _types(union: Any) -> list[str]:
+    members: Iterable[Any] = get_args(get_args(union)[0]) or [get_args(union)[0]]
+    return [member.model_fields["type"].default for member in members]
+
+
+METHODS: set[MethodKey] = {("pretrain", name) for name in _types(PretrainMethod)} | {
+    ("finetune", name) for name in _types(FinetuneMethod)
+}
+
+
+def test_the_union_is_read_as_it_stands() -> None:
+    assert ("pretrain", "causal_language_model") in METHODS
+    assert ("finetune", "classification") in METHODS
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [METHOD_TRAITS, TRAINING_DEFAULTS, BUILDERS, MODULES, PREDICTORS, CASES],
+    ids=["traits", "training_defaults", "builders", "modules", "predictors", "contract_cases"],
+)
+def test_every_method_is_in_every_map(keys: Iterable[MethodKey]) -> None:
+    assert set(keys) == METHODS
