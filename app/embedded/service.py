@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from importlib.metadata import version
 from types import FrameType
 
 from app.embedded.errors import CannotStart
@@ -49,6 +50,7 @@ class EmbeddedService:
             lock = stack.enter_context(locked(self._settings.data_dir.absolute()))
             api = stack.enter_context(closing(listen(self._settings.host, self._settings.port)))
             inference = stack.enter_context(closing(listen("127.0.0.1", 0)))
+            self._say(f"Pretune {version('pretune')} starts ...")
             self._logs_dir.mkdir(mode=0o700, exist_ok=True)
             database = stack.enter_context(prepare_database(self._settings))
             stack.enter_context(self._obeying_signals())
