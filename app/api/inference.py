@@ -62,7 +62,7 @@ class GeneratedText(Contract):
 
 
 def get_inference(services: Annotated[Services, Depends(get_services)]) -> Inference:
-    return services.inference
+    return Inference(services.database, services.inference)
 
 
 ProjectCaller = Annotated[Caller, Depends(get_caller)]

@@ -4,18 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TypeVar
 
-from pydantic_core import to_json
-
 from app.contract.errors import Unavailable
-from app.contract.inference import ModelReference, Operation
+from app.contract.inference import Operation
 from app.db.session import Database
 from app.inference_client.answers import is_success, remote_error
 from app.inference_client.connection import Connection, ConnectionFailed, Head
 from app.inference_client.pool import Pool
 from app.inference_client.replicas import Replicas
+from app.inference_client.routes import RoutedModel, Routes
 from app.settings import Settings
 
 __all__ = ["InferenceClient", "RoutedModel"]
@@ -33,25 +31,16 @@ LOOK_SECONDS = 5.0
 RETRY_SECONDS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class RoutedModel:
-    """A model's reference, written as JSON once and not for every request."""
-
-    model_id: str
-    digest: str
-    reference_json: bytes
-
-    @classmethod
-    def of(cls, reference: ModelReference) -> "RoutedModel":
-        return cls(reference.model_id, reference.digest, to_json(reference))
-
-
 class InferenceClient:
-    """Asynchronous; one for a process. Its methods raise the ServiceError that the replica answered, or Unavailable."""
+    """Asynchronous; one for a process. Its methods raise the ServiceError that the replica answered, or Unavailable.
+
+    `routes` is the memory of who looks models up.
+    """
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._replicas = Replicas(database, live_seconds=MISSED_HEARTBEATS * settings.heartbeat_seconds)
         self._pool = Pool()
+        self.routes = Routes()
         token = settings.internal_token
         self._authorization = f"authorization: Bearer {token.get_secret_value()}\r\n" if token else ""
 

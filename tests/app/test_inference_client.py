@@ -1,0 +1,354 @@
+"""The client against real replicas over real sockets, and against sockets that misbehave."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from app import inference_client
+from app.contract.errors import ServiceError, Unavailable
+from app.contract.inference import Operation
+from app.db import workers
+from app.db.session import Database, now
+from app.db.tables import Row
+from app.inference_client import InferenceClient, RoutedModel
+from app.inference_client.connection import ConnectionFailed
+from app.inference_client.replicas import Replicas
+from app.settings import Settings
+from app.storage import FolderStore
+from tests.support.waiting import wait_until
+from tests.worker.serving import models
+from tests.worker.serving.replicas import publish, running, serving
+
+DEADLINE_SECONDS = 20
+TOKEN = "token-of-both-sides"
+FEATURES = b'{"inputs": [[1, 2, 3, 4]]}'
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("data")
+    return Settings(data_dir=folder, internal_token=TOKEN, inference_threads=1, heartbeat_seconds=0.2)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.resolved_database_url)
+    Row.metadata.drop_all(database.engine)
+    Row.metadata.create_all(database.engine)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def client(database: Database, settings: Settings) -> InferenceClient:
+    return InferenceClient(database, settings)
+
+
+@pytest.fixture(scope="module")
+def regressor(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> RoutedModel:
+    folder = models.feature_regressor(tmp_path_factory.mktemp("a") / "m")
+    return RoutedModel.of(publish(FolderStore(settings.artifacts_dir), folder, "model_regressor"))
+
+
+@pytest.fixture(scope="module")
+def language_model(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> RoutedModel:
+    folder = models.language_model(tmp_path_factory.mktemp("b") / "m")
+    return RoutedModel.of(publish(FolderStore(settings.artifacts_dir), folder, "model_language"))
+
+
+@contextmanager
+def listed(settings: Settings, database: Database) -> Iterator[str]:
+    """A replica whose heartbeat has reached the database."""
+    with running(settings) as address:
+        wait_until(lambda: address in addresses(database), DEADLINE_SECONDS, "the replica beats")
+        yield address
+
+
+def addresses(database: Database) -> list[str | None]:
+    with database.reading() as session:
+        return [row.address for row in workers.live(session, "inference", now(session) - timedelta(seconds=60))]
+
+
+def enlist(database: Database, address: str, replica_id: str = "wrk_other") -> None:
+    """The row of a replica that beat once, a moment ago."""
+    with database.transaction() as session:
+        workers.heartbeat(
+            session,
+            id=replica_id,
+            role="inference",
+            queues=[],
+            devices=["cpu"],
+            address=address,
+            loaded=[],
+            at=now(session),
+        )
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def misbehaving(application: Any) -> Iterator[str]:
+    """Another ASGI application in a replica's place."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(application, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
+        with serving(uvicorn.Server(config), listener):
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def run(scenario: Callable[[], Awaitable[Any]], client: InferenceClient | None = None) -> Any:
+    """On an event loop of its own, on which the client's connections are closed in the end."""
+
+    async def bounded() -> Any:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            try:
+                return await scenario()
+            finally:
+                if client is not None:
+                    client.close()
+
+    return asyncio.run(bounded())
+
+
+def with_digest(model: RoutedModel, number: int) -> RoutedModel:
+    """The same model to a replica; another one to the hash that chooses the replica."""
+    return RoutedModel(model.model_id, f"digest-{number}", model.reference_json)
+
+
+def test_the_answer_comes_as_the_replica_wrote_it(
+    settings: Settings, database: Database, client: InferenceClient, regressor: RoutedModel
+) -> None:
+    async def scenario() -> bytes:
+        return await client.infer(regressor, Operation.PREDICT, FEATURES)
+
+    with listed(settings, database):
+        answer = json.loads(run(scenario, client))
+    assert answer["model_id"] == "model_regressor"
+    assert isinstance(answer["outputs"][0]["value"], float)
+
+
+def test_many_requests_at_once_share_few_connections(
+    settings: Settings, database: Database, client: InferenceClient, regressor: RoutedModel
+) -> None:
+    async def ask(number: int) -> float:
+        body = json.dumps({"inputs": [[number, 2, 3, 4]]}).encode()
+        return float(json.loads(await client.infer(regressor, Operation.PREDICT, body))["outputs"][0]["value"])
+
+    async def scenario() -> tuple[list[float], list[float]]:
+        alone = [await ask(number) for number in range(40)]
+        return alone, await asyncio.gather(*(ask(number) for number in range(40)))
+
+    with listed(settings, database):
+        alone, together = run(scenario, client)
+    assert together == pytest.approx(alone, rel=1e-4)
+    assert len(set(alone)) > 10
+
+
+def test_a_refusal_of_the_replica_is_raised_with_its_code_status_and_places(
+    settings: Settings, database: Database, client: InferenceClient, regressor: RoutedModel
+) -> None:
+    async def scenario() -> None:
+        await client.infer(regressor, Operation.PREDICT, b'{"inputs": [[1, 2]]}')
+
+    with listed(settings, database), pytest.raises(ServiceError) as refusal:
+        run(scenario, client)
+    error = refusal.value
+    assert (error.status, error.code) == (422, "invalid_input")
+    assert [field.location for field in error.errors] == ["inputs.0"]
+    assert "takes 4 features, and got 2" in error.detail
+
+
+def test_without_a_replica_the_client_says_when_to_come_back(client: InferenceClient, regressor: RoutedModel) -> None:
+    async def scenario() -> None:
+        await client.infer(regressor, Operation.PREDICT, FEATURES)
+
+    with pytest.raises(Unavailable) as refusal:
+        run(scenario, client)
+    assert (refusal.value.status, refusal.value.code) == (503, "unavailable")
+    assert refusal.value.retry_after_seconds
+
+
+def test_a_dead_replica_costs_no_request_while_another_lives(
+    settings: Settings, database: Database, client: InferenceClient, regressor: RoutedModel
+) -> None:
+    """Of twelve models some belong to the dead one by their hash; all are answered."""
+
+    async def scenario() -> list[bytes]:
+        return [await client.infer(with_digest(regressor, number), Operation.PREDICT, FEATURES) for number in range(12)]
+
+    enlist(database, free_address())
+    with listed(settings, database):
+        assert len(set(run(scenario, client))) == 1
+
+
+def test_only_dead_replicas_are_unavailable(
+    database: Database, client: InferenceClient, regressor: RoutedModel
+) -> None:
+    async def scenario() -> None:
+        await client.infer(regressor, Operation.PREDICT, FEATURES)
+
+    enlist(database, free_address())
+    with pytest.raises(Unavailable, match="do not answer"):
+        run(scenario, client)
+
+
+def test_a_connection_that_the_replica_closed_meanwhile_is_made_anew(
+    database: Database, client: InferenceClient, regressor: RoutedModel
+) -> None:
+    """The replica closes each connection after its answer without saying so in a header."""
+    served = 0
+
+    async def forgetful(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+        served += 1
+        writer.close()
+
+    async def scenario() -> list[bytes]:
+        server = await asyncio.start_server(forgetful, "127.0.0.1", 0)
+        async with server:
+            enlist(database, f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            return [await client.infer(regressor, Operation.PREDICT, FEATURES) for _ in range(5)]
+
+    assert run(scenario, client) == [b"{}"] * 5
+    assert served == 5
+
+
+def test_a_replica_that_hangs_is_given_up_once_its_heartbeat_stops(
+    settings: Settings,
+    database: Database,
+    client: InferenceClient,
+    regressor: RoutedModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inference_client, "LOOK_SECONDS", 0.1)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the client gives up
+        writer.close()
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            enlist(database, f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            for number in range(6):  # by their hash, some of these belong to the silent one
+                await client.infer(with_digest(regressor, number), Operation.PREDICT, FEATURES)
+
+    with listed(settings, database):
+        run(scenario, client)
+
+
+def test_a_token_that_the_replica_refuses_is_not_the_users_401(
+    settings: Settings, database: Database, regressor: RoutedModel
+) -> None:
+    stranger = InferenceClient(database, Settings(data_dir=settings.data_dir, internal_token="another"))
+
+    async def scenario() -> None:
+        await stranger.infer(regressor, Operation.PREDICT, FEATURES)
+
+    with listed(settings, database), pytest.raises(Unavailable):
+        run(scenario, stranger)
+
+
+def test_a_stream_arrives_piece_by_piece(
+    settings: Settings, database: Database, client: InferenceClient, language_model: RoutedModel
+) -> None:
+    async def scenario() -> list[bytes]:
+        body = b'{"prompt": "the", "parameters": {"max_tokens": 10, "temperature": 0}, "stream": true}'
+        return [chunk async for chunk in await client.stream(language_model, body)]
+
+    with listed(settings, database):
+        events = b"".join(run(scenario, client)).decode().strip().split("\n\n")
+    assert json.loads(events[-1].removeprefix("data: "))["num_tokens"] == 10
+    assert len(events) > 3
+
+
+def test_a_stream_that_cannot_begin_is_an_error_and_not_a_stream(
+    settings: Settings, database: Database, client: InferenceClient, regressor: RoutedModel
+) -> None:
+    async def scenario() -> None:
+        await client.stream(regressor, b'{"prompt": "the", "stream": true}')
+
+    with listed(settings, database), pytest.raises(ServiceError, match="does not answer generate") as refusal:
+        run(scenario, client)
+    assert refusal.value.code == "operation_not_supported"
+
+
+def test_a_stream_whose_replica_goes_away_does_not_end_in_silence(
+    database: Database, client: InferenceClient, language_model: RoutedModel
+) -> None:
+    async def breaking(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await send({"type": "http.response.body", "body": b'data: {"text": "a"}\n\n', "more_body": True})
+        raise RuntimeError("broken")
+
+    async def scenario() -> None:
+        chunks = await client.stream(language_model, b"{}")
+        assert await anext(chunks) == b'data: {"text": "a"}\n\n'
+        with pytest.raises(ConnectionFailed):
+            await anext(chunks)
+
+    with misbehaving(breaking) as address:
+        enlist(database, address)
+        run(scenario, client)
+
+
+def test_an_answer_that_is_not_understood_is_an_internal_error(
+    database: Database, client: InferenceClient, regressor: RoutedModel
+) -> None:
+    async def strange(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 502, "headers": []})
+        await send({"type": "http.response.body", "body": b"<html>"})
+
+    async def scenario() -> None:
+        await client.infer(regressor, Operation.PREDICT, FEATURES)
+
+    with misbehaving(strange) as address:
+        enlist(database, address)
+        with pytest.raises(ServiceError) as refusal:
+            run(scenario, client)
+    assert refusal.value.code == "internal"
+
+
+def test_a_model_stays_with_its_replica_and_a_leaving_replica_moves_only_its_own(database: Database) -> None:
+    for number in range(4):
+        enlist(database, f"10.0.0.{number}:1", f"wrk_{number}")
+    digests = [f"digest-{number}" for number in range(200)]
+
+    async def owners() -> list[str]:
+        replicas = Replicas(database, live_seconds=60)
+        return [(await replicas.ranked(digest))[0] for digest in digests]
+
+    before = run(owners)
+    assert before == run(owners)
+    assert all(before.count(address) > 25 for address in set(before))
+    with database.transaction() as session:
+        workers.remove(session, "wrk_2")
+    after = run(owners)
+    assert all(old in (new, "10.0.0.2:1") for old, new in zip(before, after, strict=True))
+
+
+def test_replicas_are_known_while_the_database_is_away(database: Database, tmp_path: Path) -> None:
+    enlist(database, "10.0.0.1:1")
+    replicas = Replicas(database, live_seconds=60)
+
+    async def ranked() -> list[str]:
+        return await replicas.ranked("digest")
+
+    assert run(ranked) == ["10.0.0.1:1"]
+    Row.metadata.drop_all(database.engine)
+    replicas._read_at = float("-inf")  # a second passes
+    assert run(ranked) == ["10.0.0.1:1"]
