@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from app.client import Api
+from app.client import Api, Event
 from app.client.following import follow_to_success
 from tests.e2e.specs import finetune, pretrain, reviews_file, text_file
 
@@ -18,7 +18,7 @@ def test_pretrain_then_finetune_then_ask(api: Api, tmp_path: Path) -> None:
     child = api.create_job(finetune(parent["id"], reviews["id"]))
     assert child["status"] == "waiting"
 
-    events = []
+    events: list[Event] = []
     language_model = follow_to_success(api, parent["id"], events.append)["model_id"]
     assert [event.id for event in events] == list(range(1, len(events) + 1))
     losses = [event.data["values"]["train_loss"] for event in events if event.type == "metrics"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.client import Api, ApiError
+from app.client import Api, ApiError, Event
 from app.client.following import JobDidNotSucceed, follow_to_success
 
 PROBLEM = {
@@ -66,7 +66,7 @@ def api() -> Iterator[Api]:
 
 
 def test_a_broken_stream_goes_on_after_the_last_event(api: Api) -> None:
-    events = []
+    events: list[Event] = []
     view = follow_to_success(api, "good", events.append)
     assert [(event.id, event.type, event.data["message"]) for event in events] == [
         (number, "log", f"event {number}") for number in (1, 2, 3)

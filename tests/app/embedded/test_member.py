@@ -60,7 +60,7 @@ def test_what_it_wrote_last_is_at_hand(tmp_path: Path) -> None:
 
 def test_each_death_in_a_row_doubles_the_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     member = member_of(tmp_path, "pass")
     member.start()
     for pause_seconds in (0.5, 1.0, 2.0):
