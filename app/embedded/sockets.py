@@ -19,6 +19,9 @@ def listen(host: str, port: int) -> socket.socket:
         with ExitStack() as stack:
             listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # uvicorn takes an inherited socket for a local one and leaves Nagle's delay on: 44 ms an answer, measured.
+            # Connections inherit the option from their listener.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             listener.bind(address)
             listener.listen(BACKLOG)
             stack.pop_all()
