@@ -33,11 +33,12 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._chunks: list[bytes] = []
         self._complete = True
+        self._keep_alive = True
         self.idle_since = 0.0
 
     @property
     def idle(self) -> bool:
-        return self._complete and self._failure is None and self._parser.should_keep_alive()
+        return self._complete and self._keep_alive and self._failure is None
 
     def send(self, request: bytes) -> None:
         """Start an exchange: the bytes of a whole request."""
@@ -108,6 +109,7 @@ class Connection(asyncio.Protocol):
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
+        self._keep_alive = self._parser.should_keep_alive()
         self._head = Head(self._parser.get_status_code(), self._headers)
 
     def on_body(self, chunk: bytes) -> None:

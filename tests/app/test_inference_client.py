@@ -106,6 +106,16 @@ def misbehaving(application: Any) -> Iterator[str]:
             yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
+async def receive(reader: asyncio.StreamReader) -> bytes:
+    """One whole request; nothing where the client has closed the connection."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionResetError):
+        return b""
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    return head + await reader.readexactly(length)
+
+
 def run(scenario: Callable[[], Awaitable[Any]], client: InferenceClient | None = None) -> Any:
     """On an event loop of its own, on which the client's connections are closed in the end."""
 
@@ -137,7 +147,33 @@ def test_the_answer_comes_as_the_replica_wrote_it(
     assert isinstance(answer["outputs"][0]["value"], float)
 
 
-def test_many_requests_at_once_share_few_connections(
+def test_one_request_after_another_takes_one_connection(
+    database: Database, client: InferenceClient, regressor: RoutedModel
+) -> None:
+    connections = 0
+    ended = asyncio.Event()
+
+    async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while await receive(reader):
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+        ended.set()
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(answering, "127.0.0.1", 0) as server:
+            enlist(database, f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            for _ in range(5):
+                await client.infer(regressor, Operation.PREDICT, FEATURES)
+            client.close()
+            await ended.wait()
+
+    run(scenario)
+    assert connections == 1
+
+
+def test_requests_at_once_get_their_own_answers(
     settings: Settings, database: Database, client: InferenceClient, regressor: RoutedModel
 ) -> None:
     async def ask(number: int) -> float:
@@ -210,9 +246,7 @@ def test_a_connection_that_the_replica_closed_meanwhile_is_made_anew(
 
     async def forgetful(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal served
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
+        await receive(reader)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         await writer.drain()
         served += 1
