@@ -20,7 +20,7 @@ from worker.export import LoadedModel, load_model
 from worker.models.autoencoder import Autoencoder
 from worker.models.heads import Classifier, Regressor
 from worker.models.transformer import CausalLanguageModel
-from worker.serving.errors import InvalidInput
+from worker.serving.errors import InvalidInput, ModelCorrupted
 from worker.serving.predictors import PREDICTORS, load_predictor
 from worker.serving.predictors.protocol import BatchedOperation, Predictor
 
@@ -239,6 +239,13 @@ def test_the_tokens_of_one_request_are_bounded(tmp_path: Path) -> None:
     _, predictor = made(models.language_model, tmp_path)
     with pytest.raises(InvalidInput, match=r"100,000 tokens together; one request takes at most 65,536"):
         answers(predictor.predict, ["#" * 50_000] * 2)
+
+
+def test_files_of_different_models_are_refused(tmp_path: Path) -> None:
+    folder, other = models.feature_regressor(tmp_path / "a"), models.feature_autoencoder(tmp_path / "b")
+    (other / "model.safetensors").replace(folder / "model.safetensors")
+    with pytest.raises(ModelCorrupted, match="disagree"):
+        load_predictor(folder)
 
 
 def test_a_predictor_names_its_operations(tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+import pytest
+
+from app.contract.errors import Overloaded
+from worker.serving.admission import Admission
+
+
+def test_up_to_the_limit_is_let_in_and_room_comes_back() -> None:
+    admission = Admission(limit=10)
+    with admission.hold(6):
+        with admission.hold(4):
+            pass
+        with pytest.raises(Overloaded) as refusal, admission.hold(5):
+            pass
+        assert refusal.value.retry_after_seconds
+    with admission.hold(10):
+        pass
+
+
+def test_alone_any_amount_is_let_in() -> None:
+    admission = Admission(limit=10)
+    with admission.hold(50), pytest.raises(Overloaded), admission.hold(1):
+        pass
+
+
+def test_who_fails_gives_its_place_back() -> None:
+    admission = Admission(limit=1)
+    with pytest.raises(KeyError), admission.hold(1):
+        raise KeyError
+    with admission.hold(1):
+        pass
