@@ -31,8 +31,8 @@ Tokens = NDArray[np.unsignedinteger[Any]]
 
 #: Part of every key: changed with anything that changes what a cached file holds.
 _FORMAT = 1
-#: Characters tokenised at a time: enough for all cores, little in memory.
-_CHUNK_CHARACTERS = 4_000_000
+#: Characters tokenised at a time: work for all cores; an encoding holds some 100 bytes a token until it is an array.
+_CHUNK_CHARACTERS = 500_000
 _TELL_EVERY_TOKENS = 20_000_000
 
 
