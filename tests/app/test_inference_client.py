@@ -3,8 +3,8 @@
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from tests.worker.serving.replicas import publish, running, serving
 
 DEADLINE_SECONDS = 20
 TOKEN = "token-of-both-sides"
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
 FEATURES = b'{"inputs": [[1, 2, 3, 4]]}'
 
 
@@ -106,6 +108,24 @@ def misbehaving(application: Any) -> Iterator[str]:
             yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
+@asynccontextmanager
+async def in_place_of_a_replica(database: Database, client: InferenceClient, handler: Handler) -> AsyncIterator[None]:
+    """A listed address whose connections `handler` answers as it likes; all are closed in the end."""
+    handlers: list[asyncio.Task[Any] | None] = []
+
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.append(asyncio.current_task())
+        await handler(reader, writer)
+        writer.close()
+        await asyncio.wait([asyncio.ensure_future(writer.wait_closed())])
+
+    async with await asyncio.start_server(closing, "127.0.0.1", 0) as server:
+        enlist(database, f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        yield
+        client.close()
+        await asyncio.gather(*(task for task in handlers if task))
+
+
 async def receive(reader: asyncio.StreamReader) -> bytes:
     """One whole request; nothing where the client has closed the connection."""
     try:
@@ -151,23 +171,17 @@ def test_one_request_after_another_takes_one_connection(
     database: Database, client: InferenceClient, regressor: RoutedModel
 ) -> None:
     connections = 0
-    ended = asyncio.Event()
 
     async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
         while await receive(reader):
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
-        writer.close()
-        ended.set()
 
     async def scenario() -> None:
-        async with await asyncio.start_server(answering, "127.0.0.1", 0) as server:
-            enlist(database, f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with in_place_of_a_replica(database, client, answering):
             for _ in range(5):
                 await client.infer(regressor, Operation.PREDICT, FEATURES)
-            client.close()
-            await ended.wait()
 
     run(scenario)
     assert connections == 1
@@ -248,14 +262,10 @@ def test_a_connection_that_the_replica_closed_meanwhile_is_made_anew(
         nonlocal served
         await receive(reader)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
-        await writer.drain()
         served += 1
-        writer.close()
 
     async def scenario() -> list[bytes]:
-        server = await asyncio.start_server(forgetful, "127.0.0.1", 0)
-        async with server:
-            enlist(database, f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with in_place_of_a_replica(database, client, forgetful):
             return [await client.infer(regressor, Operation.PREDICT, FEATURES) for _ in range(5)]
 
     assert run(scenario, client) == [b"{}"] * 5
@@ -273,11 +283,9 @@ def test_a_replica_that_hangs_is_given_up_once_its_heartbeat_stops(
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()  # until the client gives up
-        writer.close()
 
     async def scenario() -> None:
-        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-            enlist(database, f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with in_place_of_a_replica(database, client, silent):
             for number in range(6):  # by their hash, some of these belong to the silent one
                 await client.infer(with_digest(regressor, number), Operation.PREDICT, FEATURES)
 
