@@ -23,7 +23,9 @@ def resolve(spec: JobSpec, method: Method) -> Resolved:
     num_parameters = method.describe().num_parameters
     return Resolved(
         device=device,
-        precision=choose_precision(options.precision, device, num_parameters),
+        precision=choose_precision(
+            options.precision, device, num_parameters, reads_tokens=data.tokens_per_step is not None
+        ),
         compile=choose_compile(options.compile, device, _flops(num_parameters, total_steps, data)),
         total_steps=total_steps,
         evaluate_every_steps=evaluate_every,

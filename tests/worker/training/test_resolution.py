@@ -63,12 +63,13 @@ def test_evaluations_and_checkpoints_come_ten_times_unless_told_otherwise(
 
 
 def test_what_is_asked_for_is_what_is_done() -> None:
-    assert choose_precision("bf16", "cpu", num_parameters=1) == "bf16"
-    assert choose_precision("fp32", "cpu", num_parameters=10**9) == "fp32"
+    assert choose_precision("bf16", "cpu", num_parameters=1, reads_tokens=False) == "bf16"
+    assert choose_precision("fp32", "cpu", num_parameters=10**9, reads_tokens=True) == "fp32"
     assert choose_compile(True, "cpu", flops=1.0) is True
     assert choose_compile(False, "cpu", flops=1e30) is False
 
 
 def test_small_models_and_short_jobs_are_left_as_they_are() -> None:
-    assert choose_precision("auto", "cpu", num_parameters=1_000) == "fp32"
+    assert choose_precision("auto", "cpu", num_parameters=1_000, reads_tokens=True) == "fp32"
+    assert choose_precision("auto", "cpu", num_parameters=10**9, reads_tokens=False) == "fp32"
     assert choose_compile("auto", "cpu", flops=1e12) is False
