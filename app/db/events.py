@@ -1,0 +1,30 @@
+"""The SQL of a job's events: an append-only list, numbered within the job from 1 without gaps."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.db.tables import EventRow, JobRow
+
+
+def append(session: Session, job_id: str, type: str, data: dict[str, Any], at: datetime) -> int:  # noqa: A002  the column's name
+    """The id of the new event. Appenders of one job wait for each other, so that no id is given twice or left out."""
+    session.execute(select(JobRow.id).where(JobRow.id == job_id).with_for_update(key_share=True))
+    event_id = last_id(session, job_id) + 1
+    session.add(EventRow(job_id=job_id, id=event_id, type=type, data=data, created_at=at))
+    session.flush()
+    return event_id
+
+
+def after(session: Session, job_id: str, after_id: int, limit: int) -> Sequence[EventRow]:
+    """The first events with an id above `after_id`, ascending."""
+    query = select(EventRow).where(EventRow.job_id == job_id, EventRow.id > after_id)
+    return session.scalars(query.order_by(EventRow.id).limit(limit)).all()
+
+
+def last_id(session: Session, job_id: str) -> int:
+    """0 where there is no event yet."""
+    return session.scalar(select(func.max(EventRow.id)).where(EventRow.job_id == job_id)) or 0

@@ -1,0 +1,115 @@
+"""The SQL of jobs. `transition` is the one door for a job's status: nothing else writes that column."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.contract.job import TRANSITIONS, JobStatus
+from app.db import events
+from app.db.tables import JobRow
+
+
+def insert(session: Session, row: JobRow) -> None:
+    """A new job, with the event that tells its first status."""
+    session.add(row)
+    session.flush()
+    events.append(session, row.id, "status", {"status": row.status, "attempt": 0}, row.created_at)
+
+
+def get(session: Session, project_id: str, job_id: str, *, lock: bool = False) -> JobRow | None:
+    """`lock` holds the row as it is until the transaction ends."""
+    query = select(JobRow).where(JobRow.id == job_id, JobRow.project_id == project_id)
+    return session.scalar(query.with_for_update() if lock else query)
+
+
+def transition(
+    session: Session,
+    job_id: str,
+    to: JobStatus,
+    *,
+    when: Collection[JobStatus],
+    at: datetime,
+    owner: tuple[str, int] | None = None,
+    **changes: Any,
+) -> bool:
+    """Move a job to `to`, if it is in one of `when` and, where `owner` is given, if (worker, attempt) still own it.
+
+    `changes` are further columns to set. The event that tells it is written in the same transaction. False: nothing
+    was changed.
+    """
+    assert all(to in TRANSITIONS[status] for status in when), (to, when)
+    guard = [JobRow.id == job_id, JobRow.status.in_(when)]
+    if owner is not None:
+        guard += [JobRow.lease_owner == owner[0], JobRow.attempt == owner[1]]
+    moved = session.execute(
+        update(JobRow)
+        .where(*guard)
+        .values(status=to.value, **changes)
+        .returning(JobRow.attempt)
+        .execution_options(synchronize_session="fetch")
+    ).one_or_none()
+    if moved is None:
+        return False
+    told = {"status": to.value, "attempt": moved[0]}
+    events.append(session, job_id, "status", told | ({"error": error} if (error := changes.get("error")) else {}), at)
+    return True
+
+
+def page(
+    session: Session,
+    project_id: str,
+    *,
+    before_id: str | None,
+    limit: int,
+    statuses: Collection[JobStatus] = (),
+    kind: str | None = None,
+    method: str | None = None,
+    parent: str | None = None,
+    name: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Sequence[JobRow]:
+    """The newest first, and those older than `before_id`; of the filters, those given must hold.
+
+    `parent` is what the user named, or the job or model that it was.
+    """
+    wanted = {JobRow.kind: kind, JobRow.method: method, JobRow.name: name}
+    conditions = [column == value for column, value in wanted.items() if value is not None]
+    if before_id is not None:
+        conditions.append(JobRow.id < before_id)
+    if statuses:
+        conditions.append(JobRow.status.in_(statuses))
+    if parent is not None:
+        conditions.append(
+            or_(JobRow.parent_ref == parent, JobRow.parent_job_id == parent, JobRow.parent_model_id == parent)
+        )
+    conditions += [_has_metadata(session, key, value) for key, value in (metadata or {}).items()]
+    query = select(JobRow).where(JobRow.project_id == project_id, *conditions)
+    return session.scalars(query.order_by(JobRow.id.desc()).limit(limit)).all()
+
+
+def queue_positions(session: Session, job_ids: Collection[str]) -> dict[str, int]:
+    """The place of each queued job in the line that trainers take from; 1 is next.
+
+    Jobs that want a GPU stand in a line of their own; those that take any device stand in the other.
+    """
+    order = [JobRow.priority.desc(), JobRow.id]
+    place = func.row_number().over(partition_by=JobRow.device == "cuda", order_by=order)
+    line = select(JobRow.id, place.label("place")).where(JobRow.status == JobStatus.QUEUED).subquery()
+    return dict(session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(job_ids))).tuples().all())
+
+
+def forget_model(session: Session, model_id: str) -> None:
+    """The job whose result the model was has none any more."""
+    session.execute(update(JobRow).where(JobRow.model_id == model_id).values(model_id=None))
+
+
+def _has_metadata(session: Session, key: str, value: str) -> ColumnElement[bool]:
+    """Neither side puts the key into a JSON path, where a quote in it would mean something."""
+    if session.get_bind().dialect.name == "postgresql":
+        matches: ColumnElement[bool] = JobRow.job_metadata[key].as_string() == value
+        return matches
+    entry = func.json_each(JobRow.job_metadata).table_valued("key", "value")
+    return exists().where(entry.c.key == key, entry.c.value == value)

@@ -1,0 +1,119 @@
+"""The SQL of registered models. A row never changes once it stands."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete as delete_from
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from app.contract.inference import ModelReference
+from app.contract.job import TERMINAL
+from app.contract.model_folder import ModelDescription
+from app.db import aliases
+from app.db.tables import JobRow, ModelRow
+
+MAX_NAMED = 10
+
+
+def register(
+    session: Session,
+    *,
+    project_id: str,
+    name: str | None,
+    kind: str,
+    method: str,
+    job_id: str | None,
+    checkpoint_step: int | None,
+    parent_model_id: str | None,
+    dataset_id: str | None,
+    reference: ModelReference,
+    description: ModelDescription,
+    metrics: dict[str, float],
+    size_bytes: int,
+    at: datetime,
+) -> ModelRow:
+    """The id and the digest are those of the reference."""
+    row = ModelRow(
+        id=reference.model_id,
+        project_id=project_id,
+        name=name,
+        kind=kind,
+        method=method,
+        job_id=job_id,
+        checkpoint_step=checkpoint_step,
+        parent_model_id=parent_model_id,
+        dataset_id=dataset_id,
+        digest=reference.digest,
+        reference=reference.model_dump(mode="json"),
+        description=description.model_dump(mode="json"),
+        metrics=metrics,
+        size_bytes=size_bytes,
+        created_at=at,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def get(session: Session, project_id: str, model_id: str, *, lock: bool = False) -> ModelRow | None:
+    """`lock` holds the row against deletion, or against new users of it, until the transaction ends."""
+    query = select(ModelRow).where(ModelRow.id == model_id, ModelRow.project_id == project_id)
+    return session.scalar(query.with_for_update() if lock else query)
+
+
+def resolve(session: Session, project_id: str, ref: str, *, lock: bool = False) -> ModelRow | None:
+    """The model of that id or, where there is none, the one that an alias of that name points at."""
+    if found := get(session, project_id, ref, lock=lock):
+        return found
+    target = aliases.target(session, project_id, ref)
+    return get(session, project_id, target, lock=lock) if target else None
+
+
+def page(
+    session: Session, project_id: str, *, before_id: str | None, limit: int, **columns: str | None
+) -> Sequence[ModelRow]:
+    """The newest first, and those older than `before_id`; of `columns`, those given must be equal."""
+    equal = [getattr(ModelRow, column) == value for column, value in columns.items() if value is not None]
+    query = select(ModelRow).where(ModelRow.project_id == project_id, *equal)
+    if before_id is not None:
+        query = query.where(ModelRow.id < before_id)
+    return session.scalars(query.order_by(ModelRow.id.desc()).limit(limit)).all()
+
+
+def of_checkpoint(session: Session, job_id: str, step: int) -> ModelRow | None:
+    """The first model that was made of a checkpoint."""
+    query = select(ModelRow).where(ModelRow.job_id == job_id, ModelRow.checkpoint_step == step)
+    return session.scalar(query.order_by(ModelRow.id).limit(1))
+
+
+def children_of(session: Session, model_id: str) -> Sequence[str]:
+    """The first models that were fine-tuned from this one."""
+    query = select(ModelRow.id).where(ModelRow.parent_model_id == model_id)
+    return session.scalars(query.order_by(ModelRow.id).limit(MAX_NAMED)).all()
+
+
+def jobs_in_need(session: Session, row: ModelRow) -> Sequence[str]:
+    """The first jobs that have not ended and start, or started, from this model."""
+    named = [JobRow.parent_model_id == row.id, JobRow.parent_ref == row.id]
+    unpinned = JobRow.parent_model_id.is_(None)
+    of_its_job = select(JobRow.id).where(JobRow.model_id == row.id)
+    query = select(JobRow.id).where(
+        JobRow.project_id == row.project_id,
+        JobRow.status.not_in(TERMINAL),
+        or_(*named, unpinned & JobRow.parent_job_id.in_(of_its_job)),
+    )
+    return session.scalars(query.order_by(JobRow.id).limit(MAX_NAMED)).all()
+
+
+def shares_files(session: Session, row: ModelRow) -> bool:
+    """Whether another model lies in the same place."""
+    others = session.scalars(select(ModelRow.reference).where(ModelRow.job_id == row.job_id, ModelRow.id != row.id))
+    prefix: Any = row.reference["artifact_prefix"]
+    return any(reference["artifact_prefix"] == prefix for reference in others)
+
+
+def delete(session: Session, row: ModelRow) -> None:
+    """The row alone: its files are the caller's to delete, after the commit."""
+    session.execute(delete_from(ModelRow).where(ModelRow.id == row.id))
