@@ -108,6 +108,7 @@ def test_a_killed_run_resumes_to_equal_bytes_and_the_same_series(case: Case, tmp
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler imports what torch deprecates
 @every_method
 def test_a_killed_run_of_compiled_code_resumes_to_equal_bytes_and_the_same_series(case: Case, tmp_path: Path) -> None:
     try:
