@@ -16,13 +16,13 @@ CHUNK_NUMBERS = 1 << 20
 def summed_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """hidden: [N, D], weight: [V, D], targets: int64 [N] -> the sum of negative log-likelihoods, fp32."""
     if torch.is_grad_enabled():
-        total: Tensor = _SummedCrossEntropy.apply(hidden, weight, targets)
+        total: Tensor = _SummedCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
         return total
     return token_losses(hidden, weight, targets).sum()
 
 
 def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """The same for each prediction: fp32 [N], without gradients."""
+    """The same for each prediction: fp32 [N]. For evaluation: gradients through it would keep every chunk."""
     dtype = _compute_dtype(hidden)
     weight = weight.to(dtype)
     with torch.autocast(hidden.device.type, enabled=False):
@@ -62,7 +62,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
 
 def _chunks(hidden: Tensor, weight: Tensor, targets: Tensor) -> list[tuple[Tensor, Tensor]]:
     rows = max(64, CHUNK_NUMBERS // weight.shape[0])
-    return list(zip(hidden.split(rows), targets.split(rows), strict=True))
+    return list(zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True))
 
 
 def _compute_dtype(hidden: Tensor) -> torch.dtype:
