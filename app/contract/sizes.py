@@ -1,0 +1,216 @@
+"""How large a job is, by arithmetic alone: its parameters exactly, its memory and operations roughly.
+
+So what is too large is refused before anything is built. Knows the shapes of `worker.models`, and no torch.
+
+Legend: D width, F inner width, L layers, T tokens of an example, V vocabulary.
+"""
+
+from itertools import pairwise
+from math import prod
+from typing import NamedTuple, assert_never
+
+from app.contract.compatibility import MethodKey
+from app.contract.model_folder import BodyDescription
+from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
+from app.contract.specs.training import Optimizer, Sgd, TrainingOptions
+
+BYTES_PER_NUMBER = 4  # weights, gradients and optimizer state are fp32, whatever the precision
+KERNEL_AREA = 9
+#: A product costs a multiplication and an addition; its backward pass is two more products (Kaplan et al. 2020).
+FORWARD_FLOPS, BACKWARD_FLOPS = 2, 4
+
+
+class Load(NamedTuple):
+    """What one example costs a body or a head. `products`: weights times the places they are applied at.
+
+    `numbers` are the intermediate results that a backward pass needs.
+    """
+
+    products: int
+    numbers: int
+
+
+def num_parameters(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> int:
+    """`num_outputs`: labels or targets, for the methods that have a head; null for the others."""
+    return body_parameters(body) + _head_parameters(method, body, num_outputs)
+
+
+def body_parameters(body: BodyDescription) -> int:
+    match body.architecture:
+        case TransformerArchitecture() as shape:
+            blocks_and_norm = _block_weights(shape) * shape.num_layers + shape.width
+            return _vocabulary(body) * shape.width + blocks_and_norm
+        case MlpArchitecture() as shape:
+            return _linear_chain([_num_inputs(body), *shape.hidden_widths, *_code(body)])
+        case ConvArchitecture() as shape:
+            features = _linear(_feature_map_size(body, shape), width_of(body))
+            return sum(map(_kernel, pairwise([_image(body)[0], *shape.channels]))) + features
+        case _:
+            assert_never(body.architecture)
+
+
+def memory_bytes(
+    method: MethodKey,
+    body: BodyDescription,
+    num_outputs: int | None,
+    training: TrainingOptions,
+    tokens_per_example: int = 1,
+    *,
+    body_is_trained: bool = True,
+) -> int:
+    """Weights, gradients, optimizer state and the activations of one micro-batch; not the process itself (0.3 GB), nor
+    the data that it holds."""
+    total = num_parameters(method, body, num_outputs)
+    trained = total if body_is_trained else total - body_parameters(body)
+    states = total + trained * (1 + _optimizer_numbers(training.optimizer))
+    micro_batch_size = training.batch_size // training.gradient_accumulation_steps
+    loads = [_body_load(body, tokens_per_example)] if body_is_trained else []
+    loads.append(_head_load(method, body, num_outputs, tokens_per_example))
+    return BYTES_PER_NUMBER * (states + micro_batch_size * sum(load.numbers for load in loads))
+
+
+def training_flops(
+    method: MethodKey,
+    body: BodyDescription,
+    num_outputs: int | None,
+    tokens_per_example: int = 1,
+    *,
+    body_is_trained: bool = True,
+) -> int:
+    """Operations for one example, forward and backward; a frozen body has no backward pass."""
+    both = FORWARD_FLOPS + BACKWARD_FLOPS
+    head = _head_load(method, body, num_outputs, tokens_per_example).products * both
+    return head + _body_load(body, tokens_per_example).products * (both if body_is_trained else FORWARD_FLOPS)
+
+
+def width_of(body: BodyDescription) -> int:
+    """Numbers in one vector that the body gives."""
+    match body.architecture:
+        case TransformerArchitecture() as shape:
+            return shape.width
+        case MlpArchitecture() as shape:
+            return body.code_size or shape.hidden_widths[-1]
+        case ConvArchitecture():
+            return _code(body)[0]
+        case _:
+            assert_never(body.architecture)
+
+
+def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> int:
+    match method, body.architecture:
+        case ("pretrain", "causal_language_model"), TransformerArchitecture() as shape:
+            return 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
+        case ("pretrain", "autoencoder"), MlpArchitecture() as shape:
+            return _linear_chain([*_code(body), *reversed(shape.hidden_widths), _num_inputs(body)])
+        case ("pretrain", "autoencoder"), ConvArchitecture() as shape:
+            expansion = _linear(width_of(body), _feature_map_size(body, shape))
+            return expansion + sum(map(_kernel, pairwise([*reversed(shape.channels), _image(body)[0]])))
+        case _:
+            assert num_outputs is not None, f"{method} has a head"
+            return _linear(width_of(body), num_outputs)
+
+
+def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None, tokens_per_example: int) -> Load:
+    match method, body.architecture:
+        case ("pretrain", "causal_language_model"), TransformerArchitecture() as shape:
+            return Load(_vocabulary(body) * shape.width * tokens_per_example, 0)  # logits exist in chunks only
+        case ("pretrain", "autoencoder"), _:
+            return _body_load(body, tokens_per_example)  # the decoder is the body's mirror
+        case _:
+            return Load(width_of(body) * (num_outputs or 1), num_outputs or 1)
+
+
+def _body_load(body: BodyDescription, tokens_per_example: int) -> Load:
+    match body.architecture:
+        case TransformerArchitecture() as shape:
+            return _transformer_load(shape, tokens_per_example)
+        case MlpArchitecture() as shape:
+            widths = [_num_inputs(body), *shape.hidden_widths, *_code(body)]
+            return Load(sum(map(prod, pairwise(widths))), 2 * sum(widths))  # before and after each ReLU
+        case ConvArchitecture() as shape:
+            return _conv_load(body, shape)
+        case _:
+            assert_never(body.architecture)
+
+
+def _transformer_load(shape: TransformerArchitecture, tokens: int) -> Load:
+    """A token attends to T / 2 others on average, in two products of D numbers each. Kept for the backward pass: inputs
+    of both norms and their results, queries, keys and values before and after rotation, what attention gives, and the
+    three inner results of SwiGLU.
+    """
+    attention = shape.width * tokens
+    key_value_width = shape.key_value_heads * (shape.width // shape.num_heads)
+    numbers = 7 * shape.width + 3 * key_value_width + 3 * shape.inner_width
+    weights = _block_weights(shape) - 2 * shape.width
+    return Load(shape.num_layers * tokens * (weights + attention), shape.num_layers * tokens * numbers)
+
+
+def _conv_load(body: BodyDescription, shape: ConvArchitecture) -> Load:
+    products, numbers = 0, prod(_image(body))
+    sizes = _feature_map_sizes(body, shape)
+    for (before, after), (height, width) in zip(pairwise([_image(body)[0], *shape.channels]), sizes[1:], strict=True):
+        products += KERNEL_AREA * before * after * height * width
+        numbers += 2 * after * height * width
+    return Load(products + _feature_map_size(body, shape) * width_of(body), numbers + width_of(body))
+
+
+def _block_weights(shape: TransformerArchitecture) -> int:
+    """One block: queries and output, keys and values, SwiGLU's three, and two norms; no biases."""
+    key_value_width = shape.key_value_heads * (shape.width // shape.num_heads)
+    attention = 2 * shape.width * shape.width + 2 * shape.width * key_value_width
+    return attention + 3 * shape.width * shape.inner_width + 2 * shape.width
+
+
+def _linear_chain(widths: list[int]) -> int:
+    return sum(_linear(*pair) for pair in pairwise(widths))
+
+
+def _linear(fan_in: int, fan_out: int) -> int:
+    return (fan_in + 1) * fan_out
+
+
+def _kernel(channels: tuple[int, int]) -> int:
+    before, after = channels
+    return (KERNEL_AREA * before + 1) * after
+
+
+def _feature_map_sizes(body: BodyDescription, shape: ConvArchitecture) -> list[tuple[int, int]]:
+    """(height, width) of the image and after each convolution: halved, rounding up."""
+    _, height, width = _image(body)
+    sizes = [(height, width)]
+    for _ in shape.channels:
+        height, width = -(-height // 2), -(-width // 2)
+        sizes.append((height, width))
+    return sizes
+
+
+def _feature_map_size(body: BodyDescription, shape: ConvArchitecture) -> int:
+    return shape.channels[-1] * prod(_feature_map_sizes(body, shape)[-1])
+
+
+def _optimizer_numbers(optimizer: Optimizer) -> int:
+    """Numbers kept for each parameter: two moments, or a momentum."""
+    if isinstance(optimizer, Sgd):
+        return 1 if optimizer.momentum else 0
+    return 2
+
+
+def _vocabulary(body: BodyDescription) -> int:
+    assert body.vocab_size is not None
+    return body.vocab_size
+
+
+def _num_inputs(body: BodyDescription) -> int:
+    assert body.input_shape is not None
+    return prod(body.input_shape)
+
+
+def _image(body: BodyDescription) -> tuple[int, int, int]:
+    assert body.input_shape is not None
+    channels, height, width = body.input_shape
+    return channels, height, width
+
+
+def _code(body: BodyDescription) -> list[int]:
+    """The width of the code as the last of a chain of widths; none where there is no code."""
+    return [body.code_size] if body.code_size else []

@@ -1,0 +1,130 @@
+"""The arithmetic of sizes against the modules themselves, counted by torch, most of them on the meta device."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from app.contract import sizes
+from app.contract.compatibility import METHOD_TRAITS, MethodKey
+from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
+from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
+from app.contract.specs.training import Adam, Optimizer, Sgd, TrainingOptions
+from worker.models.building import build_module
+
+
+def text(**shape: Any) -> BodyDescription:
+    return BodyDescription(
+        architecture=TransformerArchitecture(**({"num_layers": 3, "width": 48, "num_heads": 4} | shape)),
+        input=InputKind.TEXT,
+        granularity=Granularity.TOKENS,
+        vocab_size=331,
+    )
+
+
+def features(code_size: int | None, *hidden_widths: int) -> BodyDescription:
+    return BodyDescription(
+        architecture=MlpArchitecture(hidden_widths=hidden_widths),
+        input=InputKind.FEATURES,
+        granularity=Granularity.EXAMPLE,
+        input_shape=(13,),
+        code_size=code_size,
+    )
+
+
+def image(shape: tuple[int, int, int], architecture: ConvArchitecture | MlpArchitecture) -> BodyDescription:
+    return BodyDescription(
+        architecture=architecture,
+        input=InputKind.IMAGE,
+        granularity=Granularity.EXAMPLE,
+        input_shape=shape,
+        code_size=5,
+    )
+
+
+LANGUAGE_MODEL, AUTOENCODER = ("pretrain", "causal_language_model"), ("pretrain", "autoencoder")
+CLASSIFICATION, REGRESSION = ("finetune", "classification"), ("finetune", "regression")
+CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
+    (LANGUAGE_MODEL, text(), None),
+    (LANGUAGE_MODEL, text(num_key_value_heads=2, feed_forward_width=77, tie_embeddings=False), None),
+    (AUTOENCODER, features(3, 11, 7), None),
+    (AUTOENCODER, image((3, 9, 7), ConvArchitecture(channels=(4, 6, 5))), None),
+    (AUTOENCODER, image((1, 8, 8), MlpArchitecture(hidden_widths=(10,))), None),
+    (("pretrain", "regression"), features(None, 11, 7), 2),
+    (CLASSIFICATION, text(), 4),
+    (CLASSIFICATION, image((3, 9, 7), ConvArchitecture(channels=(4,))), 6),
+    (REGRESSION, features(3, 11), 1),
+    (REGRESSION, features(None, 11), 3),
+]
+
+
+@pytest.mark.parametrize(("method", "body", "num_outputs"), CASES)
+def test_parameters_are_counted_exactly(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> None:
+    kind, method_type = method
+    labels = tuple(range(num_outputs)) if method == CLASSIFICATION and num_outputs else None
+    description = ModelDescription.model_validate(
+        {
+            "kind": kind,
+            "method": method_type,
+            "body": body,
+            "labels": labels,
+            "target_size": num_outputs,
+            "num_parameters": 0,
+        }
+    )
+    with torch.device("meta"):
+        module = build_module(description)
+    assert sizes.num_parameters(method, body, num_outputs) == sum(p.numel() for p in module.parameters())
+    if num_outputs is not None:
+        head: torch.nn.Linear = module.head  # type: ignore[assignment]
+        assert sizes.width_of(body) == head.in_features
+
+
+def test_every_method_is_counted() -> None:
+    assert {method for method, _, _ in CASES} == set(METHOD_TRAITS)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "numbers_a_parameter"),
+    [(Adam(), 4), (Sgd(), 3), (Sgd(momentum=0.0), 2)],
+)
+def test_memory_holds_weights_gradients_and_optimizer_state(optimizer: Optimizer, numbers_a_parameter: int) -> None:
+    body = text(width=512)
+    options = TrainingOptions(batch_size=1, optimizer=optimizer)
+    count = sizes.num_parameters(LANGUAGE_MODEL, body, None)
+    assert sizes.memory_bytes(LANGUAGE_MODEL, body, None, options) == pytest.approx(
+        4 * numbers_a_parameter * count, rel=0.01
+    )
+
+
+def test_only_a_micro_batch_is_in_memory() -> None:
+    def memory(batch_size: int, parts: int) -> int:
+        options = TrainingOptions(batch_size=batch_size, gradient_accumulation_steps=parts)
+        return sizes.memory_bytes(LANGUAGE_MODEL, text(), None, options, 256)
+
+    assert memory(32, 4) == memory(8, 1) < memory(32, 1)
+
+
+def test_a_frozen_body_needs_neither_gradients_nor_a_backward_pass() -> None:
+    options, body = TrainingOptions(), text()
+    frozen = sizes.memory_bytes(CLASSIFICATION, body, 2, options, 64, body_is_trained=False)
+    assert frozen < sizes.memory_bytes(CLASSIFICATION, body, 2, options, 64) / 3
+    ratio = sizes.training_flops(CLASSIFICATION, body, 2, 64) / sizes.training_flops(
+        CLASSIFICATION, body, 2, 64, body_is_trained=False
+    )
+    assert ratio == pytest.approx(3, rel=0.01)
+
+
+def test_operations_are_those_that_torch_counts() -> None:
+    """Forward and backward of a language model, by torch's own counter; it takes attention as not causal."""
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415  0.3 s that the other tests do not need
+
+    body, num_tokens = text(), 32
+    description = ModelDescription(kind="pretrain", method="causal_language_model", body=body, num_parameters=0)
+    module = build_module(description)
+    tokens = torch.zeros(1, num_tokens, dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter:
+        module(tokens).sum().backward()
+    assert sizes.training_flops(LANGUAGE_MODEL, body, None, num_tokens) == pytest.approx(
+        counter.get_total_flops(), rel=0.1
+    )
