@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     validator_memory_bytes: int = 2 * GIB
     validator_seconds: float = 600.0
     max_parameters: int = 200_000_000_000
+    max_training_bytes: int = Field(default=4_096 * GIB, description="Estimated memory of a job's training step.")
     allowed_hosts: tuple[str, ...] = ()
 
     # trainer

@@ -27,8 +27,8 @@ TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     S.PAUSING: frozenset({S.PAUSED, S.CANCELLING, S.SUCCEEDED, S.FAILED}),
     S.PAUSED: frozenset({S.QUEUED, S.CANCELLED}),
     S.CANCELLING: frozenset({S.CANCELLED, S.FAILED}),
-    S.CANCELLED: frozenset({S.QUEUED}),
-    S.FAILED: frozenset({S.QUEUED}),
+    S.CANCELLED: frozenset({S.QUEUED, S.WAITING}),  # a retry waits for a parent that is retried too
+    S.FAILED: frozenset({S.QUEUED, S.WAITING}),
     S.SUCCEEDED: frozenset(),
 }
 

@@ -7,6 +7,7 @@ from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.contract.job import TERMINAL
+from app.db.locking import Lock, locked
 from app.db.tables import DatasetRow, JobRow
 
 MAX_JOBS_NAMED = 10
@@ -17,12 +18,12 @@ def insert(session: Session, row: DatasetRow) -> None:
     session.flush()
 
 
-def get(session: Session, project_id: str, dataset_id: str, *, lock: bool = False) -> DatasetRow | None:
-    """`lock` holds the row against deletion, or against new users of it, until the transaction ends."""
+def get(session: Session, project_id: str, dataset_id: str, *, lock: Lock | None = None) -> DatasetRow | None:
+    """A new user of a data set shares the lock on it; whoever deletes it wants it alone."""
     query = select(DatasetRow).where(
         DatasetRow.id == dataset_id, DatasetRow.project_id == project_id, DatasetRow.deleted_at.is_(None)
     )
-    return session.scalar(query.with_for_update() if lock else query)
+    return session.scalar(locked(query, lock))
 
 
 def page(session: Session, project_id: str, *, before_id: str | None, limit: int) -> Sequence[DatasetRow]:

@@ -1,6 +1,7 @@
 """The SQL of jobs. `transition` is the one door for a job's status: nothing else writes that column."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.contract.job import TRANSITIONS, JobStatus
 from app.db import events
+from app.db.locking import Lock, locked
 from app.db.tables import JobRow
 
 
@@ -19,10 +21,9 @@ def insert(session: Session, row: JobRow) -> None:
     events.append(session, row.id, "status", {"status": row.status, "attempt": 0}, row.created_at)
 
 
-def get(session: Session, project_id: str, job_id: str, *, lock: bool = False) -> JobRow | None:
-    """`lock` holds the row as it is until the transaction ends."""
+def get(session: Session, project_id: str, job_id: str, *, lock: Lock | None = None) -> JobRow | None:
     query = select(JobRow).where(JobRow.id == job_id, JobRow.project_id == project_id)
-    return session.scalar(query.with_for_update() if lock else query)
+    return session.scalar(locked(query, lock))
 
 
 def transition(
@@ -58,35 +59,25 @@ def transition(
     return True
 
 
-def page(
-    session: Session,
-    project_id: str,
-    *,
-    before_id: str | None,
-    limit: int,
-    statuses: Collection[JobStatus] = (),
-    kind: str | None = None,
-    method: str | None = None,
-    parent: str | None = None,
-    name: str | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> Sequence[JobRow]:
-    """The newest first, and those older than `before_id`; of the filters, those given must hold.
+@dataclass(frozen=True, slots=True)
+class JobFilters:
+    """Those given must hold. `parent` is what the user named, or the job or the model that it was."""
 
-    `parent` is what the user named, or the job or model that it was.
-    """
-    wanted = {JobRow.kind: kind, JobRow.method: method, JobRow.name: name}
-    conditions = [column == value for column, value in wanted.items() if value is not None]
+    statuses: Collection[JobStatus] = ()
+    kind: str | None = None
+    method: str | None = None
+    parent: str | None = None
+    name: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def page(
+    session: Session, project_id: str, filters: JobFilters, *, before_id: str | None, limit: int
+) -> Sequence[JobRow]:
+    """The newest first, and those older than `before_id`."""
+    query = select(JobRow).where(JobRow.project_id == project_id, *_conditions(session, filters))
     if before_id is not None:
-        conditions.append(JobRow.id < before_id)
-    if statuses:
-        conditions.append(JobRow.status.in_(statuses))
-    if parent is not None:
-        conditions.append(
-            or_(JobRow.parent_ref == parent, JobRow.parent_job_id == parent, JobRow.parent_model_id == parent)
-        )
-    conditions += [_has_metadata(session, key, value) for key, value in (metadata or {}).items()]
-    query = select(JobRow).where(JobRow.project_id == project_id, *conditions)
+        query = query.where(JobRow.id < before_id)
     return session.scalars(query.order_by(JobRow.id.desc()).limit(limit)).all()
 
 
@@ -104,6 +95,17 @@ def queue_positions(session: Session, job_ids: Collection[str]) -> dict[str, int
 def forget_model(session: Session, model_id: str) -> None:
     """The job whose result the model was has none any more."""
     session.execute(update(JobRow).where(JobRow.model_id == model_id).values(model_id=None))
+
+
+def _conditions(session: Session, filters: JobFilters) -> list[ColumnElement[bool]]:
+    equal = ((JobRow.kind, filters.kind), (JobRow.method, filters.method), (JobRow.name, filters.name))
+    conditions = [column == value for column, value in equal if value is not None]
+    if filters.statuses:
+        conditions.append(JobRow.status.in_(filters.statuses))
+    if filters.parent is not None:
+        named = (JobRow.parent_ref, JobRow.parent_job_id, JobRow.parent_model_id)
+        conditions.append(or_(*(column == filters.parent for column in named)))
+    return conditions + [_has_metadata(session, key, value) for key, value in filters.metadata.items()]
 
 
 def _has_metadata(session: Session, key: str, value: str) -> ColumnElement[bool]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import delete as delete_from
 from sqlalchemy import or_, select
@@ -12,6 +11,7 @@ from app.contract.inference import ModelReference
 from app.contract.job import TERMINAL
 from app.contract.model_folder import ModelDescription
 from app.db import aliases
+from app.db.locking import Lock, locked
 from app.db.tables import JobRow, ModelRow
 
 MAX_NAMED = 10
@@ -57,13 +57,13 @@ def register(
     return row
 
 
-def get(session: Session, project_id: str, model_id: str, *, lock: bool = False) -> ModelRow | None:
-    """`lock` holds the row against deletion, or against new users of it, until the transaction ends."""
+def get(session: Session, project_id: str, model_id: str, *, lock: Lock | None = None) -> ModelRow | None:
+    """A new user of a model shares the lock on it; whoever deletes it wants it alone."""
     query = select(ModelRow).where(ModelRow.id == model_id, ModelRow.project_id == project_id)
-    return session.scalar(query.with_for_update() if lock else query)
+    return session.scalar(locked(query, lock))
 
 
-def resolve(session: Session, project_id: str, ref: str, *, lock: bool = False) -> ModelRow | None:
+def resolve(session: Session, project_id: str, ref: str, *, lock: Lock | None = None) -> ModelRow | None:
     """The model of that id or, where there is none, the one that an alias of that name points at."""
     if found := get(session, project_id, ref, lock=lock):
         return found
@@ -107,11 +107,12 @@ def jobs_in_need(session: Session, row: ModelRow) -> Sequence[str]:
     return session.scalars(query.order_by(JobRow.id).limit(MAX_NAMED)).all()
 
 
-def shares_files(session: Session, row: ModelRow) -> bool:
-    """Whether another model lies in the same place."""
-    others = session.scalars(select(ModelRow.reference).where(ModelRow.job_id == row.job_id, ModelRow.id != row.id))
-    prefix: Any = row.reference["artifact_prefix"]
-    return any(reference["artifact_prefix"] == prefix for reference in others)
+def ancestry(session: Session, row: ModelRow) -> list[ModelRow]:
+    """The model behind those that it was fine-tuned from, the root first."""
+    chain = [row]
+    while (parent_id := chain[0].parent_model_id) is not None:
+        chain.insert(0, session.get_one(ModelRow, parent_id))
+    return chain
 
 
 def delete(session: Session, row: ModelRow) -> None:

@@ -98,7 +98,7 @@ class Datasets:
     def delete(self, project_id: str, dataset_id: str) -> None:
         """The bytes go with the last data set that shares them. Raises Conflict while a job needs it."""
         with self.database.transaction() as session:
-            row = datasets.get(session, project_id, dataset_id, lock=True)
+            row = datasets.get(session, project_id, dataset_id, lock="update")
             if row is None:
                 raise _not_found(dataset_id)
             if jobs := datasets.jobs_in_need(session, dataset_id):

@@ -1,0 +1,151 @@
+"""Which body a job trains, and which data sets teach it: what can be known before anything is read or built.
+
+Every refusal names both sides and what would fit.
+"""
+
+from collections.abc import Collection, Mapping
+
+from app.contract.compatibility import (
+    ARCHITECTURE_INPUTS,
+    DATASET_KIND_COVERS,
+    METHOD_TRAITS,
+    dataset_fits,
+    fits,
+)
+from app.contract.errors import ErrorCode, FieldError, InvalidRequest
+from app.contract.model_folder import BodyDescription, Granularity, InputKind
+from app.contract.specs.job import FinetuneSpec, PretrainSpec
+from app.contract.specs.methods import Autoencoder, CausalLanguageModel, PretrainRegression
+from app.db.tables import DatasetRow
+
+
+def pretrained_body(spec: PretrainSpec, dataset: DatasetRow) -> BodyDescription:
+    """The body that a pretraining makes. Raises InvalidRequest where the data set does not teach it."""
+    architecture = spec.method.architecture
+    wanted = {
+        read: kind
+        for read, kind in METHOD_TRAITS[spec.kind, spec.method.type].dataset_kinds.items()
+        if read in ARCHITECTURE_INPUTS[architecture.type]
+    }
+    read = next((read for read, kind in wanted.items() if dataset_fits(kind, dataset.kind)), None)
+    if read is None:
+        doing = f"Pretraining by {spec.method.type} with the architecture {architecture.type}"
+        raise _dataset_incompatible(doing, wanted.values(), dataset)
+    match spec.method:
+        case CausalLanguageModel(tokenizer=tokenizer):
+            sizes = {"granularity": Granularity.TOKENS, "vocab_size": tokenizer.vocab_size}
+        case Autoencoder(code_size=code_size):
+            sizes = {"granularity": Granularity.EXAMPLE, "code_size": code_size}
+        case PretrainRegression():
+            sizes = {"granularity": Granularity.EXAMPLE}
+    return BodyDescription.model_validate(
+        {"architecture": architecture, "input": read, "input_shape": example_shape(dataset)} | sizes
+    )
+
+
+def check_finetune(spec: FinetuneSpec, parent: BodyDescription, parent_name: str, dataset: DatasetRow) -> None:
+    """Raises InvalidRequest where the parent's body does not fit the method, or the data set does not fit both."""
+    if not fits((spec.kind, spec.method.type), parent):
+        raise _parent_incompatible(spec, parent, parent_name)
+    wanted = METHOD_TRAITS[spec.kind, spec.method.type].dataset_kinds[parent.input]
+    if not dataset_fits(wanted, dataset.kind):
+        doing = f"Fine-tuning by {spec.method.type} from {parent_name}, which reads {_TOLD[parent.input]},"
+        raise _dataset_incompatible(doing, [wanted], dataset)
+    _check_shape(parent.input_shape, parent_name, dataset, "dataset")
+
+
+def check_validation(dataset: DatasetRow, validation: DatasetRow) -> None:
+    """Raises InvalidRequest where the two differ in kind or in the shape of an example."""
+    location = "training.validation_dataset"
+    if not dataset_fits(dataset.kind, validation.kind):
+        raise _refused(
+            f"The validation data set {validation.id} is of kind {validation.kind}, and the data set {dataset.id} of "
+            f"kind {dataset.kind}. Give one of kind {_listed(_accepted([dataset.kind]))}.",
+            ErrorCode.DATASET_INCOMPATIBLE,
+            location,
+        )
+    _check_shape(example_shape(dataset), f"the data set {dataset.id}", validation, location)
+
+
+def num_outputs(spec: PretrainSpec | FinetuneSpec, dataset: DatasetRow) -> int | None:
+    """Labels or targets; None for a method that has no head for them."""
+    profile = dataset.profile
+    match spec.method.type:
+        case "classification":
+            return len(profile["labels"]) + int(profile.get("uncounted_labels") or 0)
+        case "regression":
+            return int(profile["target_size"])
+        case _:
+            return None
+
+
+def example_shape(dataset: DatasetRow) -> tuple[int, ...] | None:
+    """[F] of vectors, [C, H, W] of images; None for text."""
+    profile = dataset.profile
+    if "num_features" in profile:
+        return (int(profile["num_features"]),)
+    return tuple(profile["shape"]) if "shape" in profile else None
+
+
+_TOLD: Mapping[InputKind, str] = {
+    InputKind.TEXT: "text",
+    InputKind.FEATURES: "vectors of features",
+    InputKind.IMAGE: "images",
+}
+_GIVEN: Mapping[Granularity, str] = {
+    Granularity.TOKENS: "a vector for each token",
+    Granularity.EXAMPLE: "one vector for an example",
+}
+
+
+def _check_shape(wanted: tuple[int, ...] | None, whose: str, dataset: DatasetRow, location: str) -> None:
+    found = example_shape(dataset)
+    if wanted is None or found is None or wanted == found:
+        return
+    raise _refused(
+        f"An example of {dataset.id} has {_told_shape(found)}; {whose} reads {_told_shape(wanted)}. "
+        f"Give a data set whose examples have {_told_shape(wanted)}.",
+        ErrorCode.PARENT_INCOMPATIBLE if location == "dataset" else ErrorCode.DATASET_INCOMPATIBLE,
+        location,
+    )
+
+
+def _told_shape(shape: tuple[int, ...]) -> str:
+    """`4 features`, or `1x8x8 pixels`."""
+    return f"{shape[0]} features" if len(shape) == 1 else f"{'x'.join(map(str, shape))} pixels"
+
+
+def _parent_incompatible(spec: FinetuneSpec, parent: BodyDescription, parent_name: str) -> InvalidRequest:
+    traits = METHOD_TRAITS[spec.kind, spec.method.type]
+    would_fit = sorted(method for kind, method in METHOD_TRAITS if kind == spec.kind and fits((kind, method), parent))
+    from_this_parent = f"From this parent: {_listed(would_fit)}." if would_fit else "No method fits this parent."
+    return _refused(
+        f"{spec.method.type} cannot start from {parent_name}: that reads {_TOLD[parent.input]} and gives "
+        f"{_GIVEN[parent.granularity]}; {spec.method.type} takes a parent that reads "
+        f"{_listed([_TOLD[read] for read in traits.dataset_kinds])} and gives "
+        f"{_listed([_GIVEN[granularity] for granularity in sorted(traits.granularities)])}. {from_this_parent}",
+        ErrorCode.PARENT_INCOMPATIBLE,
+        "parent",
+    )
+
+
+def _dataset_incompatible(doing: str, wanted: Collection[str], dataset: DatasetRow) -> InvalidRequest:
+    return _refused(
+        f"{doing} takes a data set of kind {_listed(_accepted(wanted))}; {dataset.id} is of kind {dataset.kind}.",
+        ErrorCode.DATASET_INCOMPATIBLE,
+        "dataset",
+    )
+
+
+def _accepted(kinds: Collection[str]) -> list[str]:
+    return sorted(accepted for kind in kinds for accepted in DATASET_KIND_COVERS.get(kind, {kind}))
+
+
+def _listed(names: Collection[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _refused(message: str, code: ErrorCode, location: str) -> InvalidRequest:
+    return InvalidRequest(message, code=code, errors=[FieldError(location=location, message=message)])

@@ -1,0 +1,111 @@
+"""The parent of a fine-tune, as far as it is known when the job is asked for. A trainer pins it when the job starts."""
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.contract.errors import ErrorCode, FieldError, InvalidRequest
+from app.contract.job import TERMINAL, JobStatus
+from app.contract.model_folder import BodyDescription, ModelDescription
+from app.contract.specs.job import FinetuneSpec, PretrainSpec, job_spec_adapter
+from app.db import checkpoints, jobs, models
+from app.db.tables import DatasetRow, JobRow, ModelRow
+from app.services.jobs.bodies import pretrained_body
+
+JOB_ID_PATTERN = r"job_[0-9a-f]{32}"
+STEP_PREFIX = "step:"
+MAX_STEPS_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """`name` is how messages call it. `job_id` is None where a model was named; `waits`: the job has not ended."""
+
+    name: str
+    body: BodyDescription
+    job_id: str | None = None
+    waits: bool = False
+
+
+def find_parent(session: Session, project_id: str, spec: FinetuneSpec) -> Parent:
+    """Raises InvalidRequest where there is no such parent, or none that a fine-tune could ever start from."""
+    if re.fullmatch(JOB_ID_PATTERN, spec.parent):
+        job = jobs.get(session, project_id, spec.parent)
+        if job is not None:
+            return _parent_job(session, job, spec)
+    model = models.resolve(session, project_id, spec.parent, lock="share")
+    if model is None:
+        raise _refused(f"There is no job, model or alias {spec.parent!r}.", ErrorCode.VALIDATION_FAILED)
+    if spec.checkpoint is not None:
+        raise _refused(
+            f"The parent {spec.parent} is a model, which is one checkpoint already: leave out `checkpoint` "
+            f"{spec.checkpoint!r}, or name the job {model.job_id} as the parent.",
+            ErrorCode.VALIDATION_FAILED,
+            location="checkpoint",
+        )
+    return Parent(f"the model {spec.parent}", _body_of_model(model))
+
+
+def _parent_job(session: Session, job: JobRow, spec: FinetuneSpec) -> Parent:
+    name, status = f"the job {job.id}", JobStatus(job.status)
+    if status is JobStatus.SUCCEEDED:
+        return Parent(name, _body_of_model(_result(session, job, spec)), job.id)
+    if status in TERMINAL:
+        raise _refused(
+            f"The parent {job.id} has {status}, so there is nothing to start from. Retry it, or name another.",
+            ErrorCode.PARENT_FAILED,
+        )
+    return Parent(name, _body_of_job(session, job), job.id, waits=True)
+
+
+def _result(session: Session, job: JobRow, spec: FinetuneSpec) -> ModelRow:
+    """The model of a job that succeeded, held against deletion."""
+    model = models.get(session, job.project_id, job.model_id, lock="share") if job.model_id else None
+    if model is None:
+        raise _refused(
+            f"The model of the parent {job.id} was deleted. Promote one of the job's checkpoints, and name that model.",
+            ErrorCode.VALIDATION_FAILED,
+        )
+    if spec.checkpoint is not None and spec.checkpoint.startswith(STEP_PREFIX):
+        _check_step(session, job, spec.checkpoint)
+    return model
+
+
+def _check_step(session: Session, job: JobRow, named: str) -> None:
+    steps = [row.step for row in checkpoints.list_of(session, job.id)]
+    if int(named.removeprefix(STEP_PREFIX)) not in steps:
+        kept = ", ".join(str(step) for step in steps[-MAX_STEPS_NAMED:]) or "none"
+        raise _refused(
+            f"The parent {job.id} has no checkpoint {named}; it keeps those of the steps {kept}.",
+            ErrorCode.VALIDATION_FAILED,
+            location="checkpoint",
+        )
+
+
+def _body_of_job(session: Session, job: JobRow) -> BodyDescription:
+    """Of its model where there is one; else the one that its spec, or that of its own parent, leads to."""
+    while job.model_id is None:
+        spec = job_spec_adapter.validate_python(job.spec)
+        if isinstance(spec, PretrainSpec):
+            return pretrained_body(spec, session.get_one(DatasetRow, job.dataset_id))
+        if job.parent_job_id is None:
+            return _body_of_model(_named_model(session, job))
+        job = session.get_one(JobRow, job.parent_job_id)
+    return _body_of_model(session.get_one(ModelRow, job.model_id))
+
+
+def _named_model(session: Session, job: JobRow) -> ModelRow:
+    """The model that an unfinished fine-tune starts from: nothing can delete it before the job has ended."""
+    model = models.resolve(session, job.project_id, job.parent_model_id or str(job.parent_ref))
+    if model is None:
+        raise _refused(f"The parent {job.id} starts from {job.parent_ref}, which is gone.", ErrorCode.PARENT_FAILED)
+    return model
+
+
+def _body_of_model(model: ModelRow) -> BodyDescription:
+    return ModelDescription.model_validate(model.description, strict=False).body
+
+
+def _refused(message: str, code: ErrorCode, location: str = "parent") -> InvalidRequest:
+    return InvalidRequest(message, code=code, errors=[FieldError(location=location, message=message)])

@@ -1,0 +1,114 @@
+"""What a spec comes to: every check that needs no data and no training, and the sizes that follow. Writes nothing."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.contract import sizes
+from app.contract.errors import ErrorCode, FieldError, InvalidRequest
+from app.contract.model_folder import BodyDescription, InputKind
+from app.contract.specs.architectures import TransformerArchitecture
+from app.contract.specs.job import FinetuneSpec, PretrainSpec
+from app.db import datasets
+from app.db.tables import DatasetRow
+from app.services.jobs.bodies import check_finetune, check_validation, num_outputs, pretrained_body
+from app.services.jobs.parents import Parent, find_parent
+from app.settings import GIB, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A job that could run."""
+
+    spec: PretrainSpec | FinetuneSpec
+    dataset: DatasetRow
+    parent: Parent | None
+    body: BodyDescription
+    num_outputs: int | None
+    num_parameters: int
+    memory_bytes: int
+
+    @property
+    def body_is_trained(self) -> bool:
+        return isinstance(self.spec, PretrainSpec) or self.spec.strategy.type != "frozen"
+
+
+def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, settings: Settings) -> Plan:
+    """Raises InvalidRequest, naming the field, the value and the remedy. What the job will need, its data sets and its
+    parent, is held against deletion until the transaction ends."""
+    dataset = _dataset(session, project_id, spec.dataset, "dataset")
+    parent = None
+    if isinstance(spec, FinetuneSpec):
+        parent = find_parent(session, project_id, spec)
+        check_finetune(spec, parent.body, parent.name, dataset)
+        body = parent.body
+    else:
+        body = pretrained_body(spec, dataset)
+    if validation_id := spec.training.validation_dataset:
+        check_validation(dataset, _dataset(session, project_id, validation_id, "training.validation_dataset"))
+    _check_durations(spec, body)
+    return _sized(spec, dataset, parent, body, settings)
+
+
+def _dataset(session: Session, project_id: str, dataset_id: str, location: str) -> DatasetRow:
+    row = datasets.get(session, project_id, dataset_id, lock="share")
+    if row is None:
+        raise _refused(f"There is no data set {dataset_id!r}. Upload one to /v1/datasets.", location)
+    return row
+
+
+def _check_durations(spec: PretrainSpec | FinetuneSpec, body: BodyDescription) -> None:
+    if body.input is InputKind.TEXT:
+        return
+    for name in ("duration", "evaluate_every", "checkpoint_every"):
+        duration = getattr(spec.training, name)
+        if duration is not None and duration.tokens is not None:
+            raise _refused(
+                f"{name} is given as {duration.tokens} tokens, and {spec.method.type} on {body.input}s counts none. "
+                "Give it in steps or epochs.",
+                f"training.{name}.tokens",
+            )
+
+
+def _sized(
+    spec: PretrainSpec | FinetuneSpec,
+    dataset: DatasetRow,
+    parent: Parent | None,
+    body: BodyDescription,
+    settings: Settings,
+) -> Plan:
+    outputs = num_outputs(spec, dataset)
+    method = (spec.kind, spec.method.type)
+    parameters = sizes.num_parameters(method, body, outputs)
+    if parameters > settings.max_parameters:
+        raise _too_large(
+            f"The model would have {parameters:,} parameters; the limit is {settings.max_parameters:,}. "
+            "Make the architecture smaller.",
+            "method.architecture",
+        )
+    made = Plan(spec, dataset, parent, body, outputs, parameters, 0)
+    memory = sizes.memory_bytes(
+        method, body, outputs, spec.training, longest_example(body), body_is_trained=made.body_is_trained
+    )
+    if memory > settings.max_training_bytes:
+        raise _too_large(
+            f"A step would take {memory / GIB:,.0f} GiB of memory; the limit is "
+            f"{settings.max_training_bytes / GIB:,.0f} GiB. Make the batch of {spec.training.batch_size} smaller, cut "
+            "it into more parts by gradient_accumulation_steps, or make the architecture smaller.",
+            "training.batch_size",
+        )
+    return Plan(spec, dataset, parent, body, outputs, parameters, memory)
+
+
+def longest_example(body: BodyDescription) -> int:
+    """In tokens; 1 where examples are not text."""
+    shape = body.architecture
+    return shape.context_length if isinstance(shape, TransformerArchitecture) else 1
+
+
+def _too_large(message: str, location: str) -> InvalidRequest:
+    return _refused(message, location, ErrorCode.TOO_LARGE)
+
+
+def _refused(message: str, location: str, code: ErrorCode = ErrorCode.VALIDATION_FAILED) -> InvalidRequest:
+    return InvalidRequest(message, code=code, errors=[FieldError(location=location, message=message)])

@@ -1,0 +1,124 @@
+"""The rules of a job's life as its user steers it: asked for, looked at, stopped and taken up again.
+
+Nothing here runs a job. A change is committed before a trainer is told to look.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from app.contract.job import TERMINAL, JobStatus
+from app.contract.specs.job import FinetuneSpec, PretrainSpec
+from app.db import jobs, workers
+from app.db.ids import new_id
+from app.db.jobs import JobFilters
+from app.db.session import Database, now
+from app.db.tables import JobRow
+from app.dispatch import Dispatcher, queues_for
+from app.services.jobs.control import Move, cancelled, paused, resumed, retried
+from app.services.jobs.lookup import job_of
+from app.services.jobs.planning import Plan, plan
+from app.services.jobs.views import JobPage, JobView, view_of
+from app.services.paging import cut, id_before
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    database: Database
+    dispatcher: Dispatcher
+    settings: Settings
+
+    def submit(self, project_id: str, spec: PretrainSpec | FinetuneSpec) -> JobView:
+        """Check all that can be known now, then queue the job. Raises InvalidRequest; then nothing is stored."""
+        with self.database.transaction() as session:
+            row = _row(project_id, plan(session, project_id, spec, self.settings))
+            row.created_at = now(session)
+            row.queued_at = row.created_at if row.status == JobStatus.QUEUED else None
+            jobs.insert(session, row)
+            [view], wanted = _views(session, [row]), self._queues(session, row)
+        self.dispatcher.wake(wanted)
+        return view
+
+    def page(self, project_id: str, filters: JobFilters, cursor: str | None, limit: int) -> JobPage:
+        with self.database.reading() as session:
+            before_id = id_before(cursor, "job")
+            found = jobs.page(session, project_id, filters, before_id=before_id, limit=limit + 1)
+            rows, next_cursor = cut(found, limit)
+            views = _views(session, rows)
+        return JobPage(data=views, next_cursor=next_cursor)
+
+    def get(self, project_id: str, job_id: str) -> JobView:
+        with self.database.reading() as session:
+            return _views(session, [job_of(session, project_id, job_id)])[0]
+
+    def cancel(self, project_id: str, job_id: str) -> JobView:
+        """At once where nobody runs the job; else its trainer is asked to. Repeating it changes nothing."""
+        return self._moved(project_id, job_id, lambda _, row: cancelled(row))
+
+    def pause(self, project_id: str, job_id: str) -> JobView:
+        """A running job writes a checkpoint first."""
+        return self._moved(project_id, job_id, lambda _, row: paused(row))
+
+    def resume(self, project_id: str, job_id: str) -> JobView:
+        return self._moved(project_id, job_id, lambda _, row: resumed(row))
+
+    def retry(self, project_id: str, job_id: str) -> JobView:
+        """From the last good checkpoint, with a fresh allowance of lost attempts."""
+        return self._moved(project_id, job_id, retried)
+
+    def _moved(self, project_id: str, job_id: str, decide: Callable[[Session, JobRow], Move | None]) -> JobView:
+        """Decide under the row's lock, so that nothing comes between. Raises Conflict as `decide` does."""
+        with self.database.transaction() as session:
+            row = job_of(session, project_id, job_id, lock="update")
+            move = decide(session, row)
+            if move is not None:
+                _apply(session, row, move)
+            [view] = _views(session, [row])
+            wanted = self._queues(session, row) if move is not None else ()
+        self.dispatcher.wake(wanted)
+        return view
+
+    def _queues(self, session: Session, row: JobRow) -> Collection[str]:
+        """Whom to wake for a job that has just become queued."""
+        if row.status != JobStatus.QUEUED:
+            return ()
+        since = now(session) - timedelta(seconds=3 * self.settings.heartbeat_seconds)
+        return queues_for(row.device, workers.live_queues(session, since))
+
+
+def _apply(session: Session, row: JobRow, move: Move) -> None:
+    at = now(session)
+    stamps = {"queued_at": at} if move.to is JobStatus.QUEUED else {"finished_at": at} if move.to in TERMINAL else {}
+    moved = jobs.transition(session, row.id, move.to, when={JobStatus(row.status)}, at=at, **(stamps | move.changes))
+    assert moved, "the row is locked"
+
+
+def _views(session: Session, rows: Sequence[JobRow]) -> list[JobView]:
+    queued = [row.id for row in rows if row.status == JobStatus.QUEUED]
+    positions = jobs.queue_positions(session, queued) if queued else {}
+    return [view_of(row, positions.get(row.id)) for row in rows]
+
+
+def _row(project_id: str, planned: Plan) -> JobRow:
+    spec, parent = planned.spec, planned.parent
+    return JobRow(
+        id=new_id("job"),
+        project_id=project_id,
+        kind=spec.kind,
+        method=spec.method.type,
+        name=spec.name,
+        job_metadata=spec.metadata,
+        status=(JobStatus.WAITING if parent and parent.waits else JobStatus.QUEUED).value,
+        spec=spec.model_dump(mode="json"),
+        dataset_id=spec.dataset,
+        validation_dataset_id=spec.training.validation_dataset,
+        parent_ref=spec.parent if isinstance(spec, FinetuneSpec) else None,
+        parent_job_id=parent.job_id if parent else None,
+        device=spec.resources.device,
+        priority=spec.priority,
+        progress={},
+        metrics={},
+    )
