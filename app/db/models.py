@@ -7,12 +7,14 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from app.contract.checkpoint import MODEL_FOLDER, CheckpointManifest
 from app.contract.inference import ModelReference
 from app.contract.job import TERMINAL
 from app.contract.model_folder import ModelDescription
 from app.db import aliases
+from app.db.ids import new_id
 from app.db.locking import Lock, locked
-from app.db.tables import JobRow, ModelRow
+from app.db.tables import CheckpointRow, JobRow, ModelRow
 
 MAX_NAMED = 10
 
@@ -57,6 +59,35 @@ def register(
     return row
 
 
+def register_checkpoint(
+    session: Session, job: JobRow, checkpoint: CheckpointRow, description: ModelDescription, at: datetime
+) -> ModelRow:
+    """The model that a checkpoint of the job holds."""
+    manifest = CheckpointManifest.model_validate(checkpoint.manifest, strict=False)
+    reference = ModelReference(
+        model_id=new_id("model"),
+        digest=manifest.model_digest,
+        artifact_prefix=f"{checkpoint.artifact_prefix}/{MODEL_FOLDER}",
+        files=manifest.model_files(),
+    )
+    return register(
+        session,
+        project_id=job.project_id,
+        name=job.name,
+        kind=job.kind,
+        method=job.method,
+        job_id=job.id,
+        checkpoint_step=checkpoint.step,
+        parent_model_id=job.parent_model_id,
+        dataset_id=job.dataset_id,
+        reference=reference,
+        description=description,
+        metrics=manifest.metrics,
+        size_bytes=sum(entry.size_bytes for entry in reference.files),
+        at=at,
+    )
+
+
 def get(session: Session, project_id: str, model_id: str, *, lock: Lock | None = None) -> ModelRow | None:
     """A new user of a model shares the lock on it; whoever deletes it wants it alone."""
     query = select(ModelRow).where(ModelRow.id == model_id, ModelRow.project_id == project_id)
@@ -80,6 +111,13 @@ def page(
     if before_id is not None:
         query = query.where(ModelRow.id < before_id)
     return session.scalars(query.order_by(ModelRow.id.desc()).limit(limit)).all()
+
+
+def by_step(session: Session, job_id: str) -> dict[int, str]:
+    """The first model that was made of each of a job's checkpoints."""
+    query = select(ModelRow.checkpoint_step, ModelRow.id).where(ModelRow.job_id == job_id)
+    newest_first = session.execute(query.order_by(ModelRow.id.desc())).tuples()
+    return {step: model_id for step, model_id in newest_first if step is not None}
 
 
 def of_checkpoint(session: Session, job_id: str, step: int) -> ModelRow | None:

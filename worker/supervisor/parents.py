@@ -1,6 +1,5 @@
 """Which model a fine-tune starts from: pinned when the job first starts, whatever the user named."""
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.contract.checkpoint import CheckpointManifest
@@ -9,9 +8,9 @@ from app.contract.job import Fault
 from app.contract.model_folder import ModelDescription
 from app.contract.specs.job import FinetuneSpec
 from app.db import checkpoints, models
+from app.db.session import now
 from app.db.tables import CheckpointRow, JobRow, ModelRow
 from worker.supervisor.failures import AttemptFailed
-from worker.supervisor.record import register_model
 
 
 def pin_parent(session: Session, row: JobRow, spec: FinetuneSpec) -> ModelRow:
@@ -34,14 +33,9 @@ def _model_of_job(session: Session, parent: JobRow, spec: FinetuneSpec) -> Model
     if own is None or spec.checkpoint is None:
         return own
     checkpoint = _named_checkpoint(session, parent, spec.checkpoint)
-    known = session.scalar(
-        select(ModelRow)
-        .where(ModelRow.job_id == parent.id, ModelRow.checkpoint_step == checkpoint.step)
-        .order_by(ModelRow.id)
-        .limit(1)
-    )
+    known = models.of_checkpoint(session, parent.id, checkpoint.step)
     description = ModelDescription.model_validate(own.description, strict=False)
-    return known or register_model(session, parent, checkpoint, description)
+    return known or models.register_checkpoint(session, parent, checkpoint, description, now(session))
 
 
 def _named_checkpoint(session: Session, parent: JobRow, name: str) -> CheckpointRow:

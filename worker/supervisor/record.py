@@ -4,13 +4,9 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy.orm import Session
 
-from app.contract.checkpoint import MODEL_FOLDER, CheckpointManifest
-from app.contract.inference import ModelReference
-from app.contract.model_folder import ModelDescription
-from app.db import artifacts, checkpoints, events, models, references
-from app.db.ids import new_id
+from app.db import artifacts, checkpoints, events, references
 from app.db.session import now
-from app.db.tables import CheckpointRow, JobRow, ModelRow
+from app.db.tables import CheckpointRow, JobRow
 from worker.supervisor.publish import PublishedArtifact, PublishedCheckpoint
 
 
@@ -63,33 +59,6 @@ def surplus(
     best = [row.step for row in by_step if row.manifest["is_best"]]
     kept = {row.step for row in by_step[-keep_checkpoints:]} | set(best[-1:]) | set(referenced_steps)
     return [row for row in by_step if row.step not in kept]
-
-
-def register_model(session: Session, job: JobRow, checkpoint: CheckpointRow, description: ModelDescription) -> ModelRow:
-    """The model that a checkpoint of the job holds."""
-    manifest = CheckpointManifest.model_validate(checkpoint.manifest, strict=False)
-    reference = ModelReference(
-        model_id=new_id("model"),
-        digest=manifest.model_digest,
-        artifact_prefix=f"{checkpoint.artifact_prefix}/{MODEL_FOLDER}",
-        files=manifest.model_files(),
-    )
-    return models.register(
-        session,
-        project_id=job.project_id,
-        name=job.name,
-        kind=job.kind,
-        method=job.method,
-        job_id=job.id,
-        checkpoint_step=checkpoint.step,
-        parent_model_id=job.parent_model_id,
-        dataset_id=job.dataset_id,
-        reference=reference,
-        description=description,
-        metrics=manifest.metrics,
-        size_bytes=sum(entry.size_bytes for entry in reference.files),
-        at=now(session),
-    )
 
 
 def _retire(session: Session, job_id: str, keep_checkpoints: int) -> set[str]:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.contract.job import AttemptOutcome, JobStatus
 from app.contract.messages import FinishedLine
-from app.db import attempts, checkpoints, events
+from app.db import attempts, checkpoints, events, models
 from app.db.attempts import Claim
 from app.db.session import Database, now
 from app.db.tables import CheckpointRow, JobRow
@@ -25,7 +25,7 @@ from worker.supervisor.lease import LeaseKeeper, LeaseLost, LeaseTimes
 from worker.supervisor.prepare import OUTPUT_FOLDER, Preparation, Prepared, resolved_of
 from worker.supervisor.progress import finished as finished_progress
 from worker.supervisor.publish import LOG_ARTIFACT, PublishedArtifact, Publisher
-from worker.supervisor.record import record_artifact, register_model
+from worker.supervisor.record import record_artifact
 from worker.supervisor.reports import Reports
 from worker.supervisor.scratch import Scratch
 from worker.supervisor.spares import Spares
@@ -178,7 +178,7 @@ class _Attempt:
         self, session: Session, row: JobRow, checkpoint: CheckpointRow, finished: FinishedLine
     ) -> dict[str, Any]:
         """Make the model; what the job's success changes in its row."""
-        model = register_model(session, row, checkpoint, finished.model)
+        model = models.register_checkpoint(session, row, checkpoint, finished.model, now(session))
         self._tell_finish(session, finished)
         return {"model_id": model.id, "progress": finished_progress(row.progress, finished.step)}
 

@@ -1,0 +1,160 @@
+"""The rules of models: immutable results, the names that point at them, and what keeps one from going."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.contract.checkpoint import MODEL_FOLDER
+from app.contract.errors import Conflict, ErrorCode, NotFound, ServiceError
+from app.contract.inference import ModelReference
+from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
+from app.db import aliases, checkpoints, jobs, models
+from app.db.locking import Lock
+from app.db.session import Database, now
+from app.db.tables import CheckpointRow, ModelRow
+from app.services.jobs.lookup import job_of
+from app.services.models.archive import zipped
+from app.services.models.views import Lineage, LineageEntry, ModelPage, ModelView, view_of
+from app.services.paging import cut, id_before
+from app.storage import ArtifactStore
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """`ref` is a model's id or an alias."""
+
+    database: Database
+    store: ArtifactStore
+
+    def page(
+        self,
+        project_id: str,
+        *,
+        method: str | None = None,
+        job_id: str | None = None,
+        name: str | None = None,
+        cursor: str | None,
+        limit: int,
+    ) -> ModelPage:
+        before_id = id_before(cursor, "model")
+        wanted = {"method": method, "job_id": job_id, "name": name}
+        with self.database.reading() as session:
+            found = models.page(session, project_id, before_id=before_id, limit=limit + 1, **wanted)
+            rows, next_cursor = cut(found, limit)
+            return ModelPage(data=_views(session, rows), next_cursor=next_cursor)
+
+    def get(self, project_id: str, ref: str) -> ModelView:
+        with self.database.reading() as session:
+            return _views(session, [_model(session, project_id, ref)])[0]
+
+    def lineage(self, project_id: str, ref: str) -> Lineage:
+        with self.database.reading() as session:
+            generations = models.ancestry(session, _model(session, project_id, ref))
+        return Lineage(data=[_entry(row) for row in generations])
+
+    def archive(self, project_id: str, ref: str) -> tuple[str, Iterator[bytes]]:
+        """The model's id, and the bytes of the zip."""
+        with self.database.reading() as session:
+            row = _model(session, project_id, ref)
+        reference = ModelReference.model_validate(row.reference)
+        if missing := [entry.path for entry in reference.files if not self.store.exists(_key(reference, entry.path))]:
+            raise ServiceError(f"The store has lost {missing[0]} of {row.id}.", code=ErrorCode.MODEL_CORRUPTED)
+        return row.id, zipped(self.store, reference)
+
+    def promote(self, project_id: str, job_id: str, step: int) -> ModelView:
+        """The model of a checkpoint; one that is a model already stays that model.
+
+        The description is read between two transactions. Under the job's lock its trainer cannot give the checkpoint
+        up before it is registered.
+        """
+        with self.database.reading() as session:
+            job_of(session, project_id, job_id)
+            checkpoint = _checkpoint(session, job_id, step)
+        description = self._description(checkpoint)
+        with self.database.transaction() as session:
+            job = job_of(session, project_id, job_id, lock="update")
+            checkpoint = _checkpoint(session, job_id, step)
+            known = models.of_checkpoint(session, job_id, step)
+            row = known or models.register_checkpoint(session, job, checkpoint, description, now(session))
+            return _views(session, [row])[0]
+
+    def put_alias(self, project_id: str, ref: str, alias: str) -> ModelView:
+        """Point the alias at the model, wherever it pointed before."""
+        with self.database.transaction() as session:
+            row = _model(session, project_id, ref, lock="share")
+            aliases.put(session, project_id, alias, row.id, now(session))
+            return _views(session, [row])[0]
+
+    def delete_alias(self, project_id: str, ref: str, alias: str) -> None:
+        with self.database.transaction() as session:
+            row = _model(session, project_id, ref)
+            if not aliases.delete(session, project_id, alias, row.id):
+                raise NotFound(f"The model {row.id} has no alias {alias!r}.")
+
+    def delete(self, project_id: str, ref: str) -> None:
+        """Its files go too, unless they are those of a checkpoint that its job keeps. Raises Conflict while an alias, a
+        child or a job needs the model."""
+        with self.database.transaction() as session:
+            row = _model(session, project_id, ref, lock="update")
+            _check_unused(session, row)
+            jobs.forget_model(session, row.id)
+            models.delete(session, row)
+            prefix = None if _is_checkpoint(session, row) else str(row.reference["artifact_prefix"])
+        if prefix is not None:
+            self.store.delete_prefix(prefix)
+
+    def _description(self, checkpoint: CheckpointRow) -> ModelDescription:
+        with self.store.open(f"{checkpoint.artifact_prefix}/{MODEL_FOLDER}/{DESCRIPTION_NAME}") as file:
+            return ModelDescription.model_validate_json(file.read())
+
+
+def _model(session: Session, project_id: str, ref: str, lock: Lock | None = None) -> ModelRow:
+    row = models.resolve(session, project_id, ref, lock=lock)
+    if row is None:
+        raise NotFound(f"There is no model {ref!r}.")
+    return row
+
+
+def _views(session: Session, rows: Sequence[ModelRow]) -> list[ModelView]:
+    names = aliases.of_models(session, [row.id for row in rows]) if rows else {}
+    return [view_of(row, names.get(row.id, [])) for row in rows]
+
+
+def _entry(row: ModelRow) -> LineageEntry:
+    return LineageEntry(model_id=row.id, job_id=row.job_id, dataset_id=row.dataset_id, method=row.method)
+
+
+def _key(reference: ModelReference, path: str) -> str:
+    return f"{reference.artifact_prefix}/{path}"
+
+
+def _checkpoint(session: Session, job_id: str, step: int) -> CheckpointRow:
+    row = checkpoints.get(session, job_id, step)
+    if row is None:
+        steps = [str(other.step) for other in checkpoints.list_of(session, job_id)]
+        raise NotFound(f"The job {job_id} has no checkpoint of step {step}; it keeps {', '.join(steps) or 'none'}.")
+    return row
+
+
+def _check_unused(session: Session, row: ModelRow) -> None:
+    needs = {
+        "Aliases point at it": aliases.of_models(session, [row.id]).get(row.id, []),
+        "Models were fine-tuned from it": models.children_of(session, row.id),
+        "Jobs that have not ended start from it": models.jobs_in_need(session, row),
+    }
+    told = [f"{need}: {', '.join(names)}." for need, names in needs.items() if names]
+    if told:
+        raise Conflict(
+            f"The model {row.id} is in use. {' '.join(told)} Delete or cancel those first.",
+            code=ErrorCode.RESOURCE_IN_USE,
+        )
+
+
+def _is_checkpoint(session: Session, row: ModelRow) -> bool:
+    """Whether the model's files are those of a checkpoint that its job still has."""
+    if row.job_id is None or row.checkpoint_step is None:
+        return False
+    checkpoint = checkpoints.get(session, row.job_id, row.checkpoint_step)
+    folder = f"{checkpoint.artifact_prefix}/{MODEL_FOLDER}" if checkpoint else None
+    return bool(folder == row.reference["artifact_prefix"])
