@@ -1,8 +1,8 @@
 """The SQL of a job's events: an append-only list, numbered within the job from 1 without gaps."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -28,3 +28,17 @@ def after(session: Session, job_id: str, after_id: int, limit: int) -> Sequence[
 def last_id(session: Session, job_id: str) -> int:
     """0 where there is no event yet."""
     return session.scalar(select(func.max(EventRow.id)).where(EventRow.job_id == job_id)) or 0
+
+
+class Head(NamedTuple):
+    """How far a job's events have come, and whether more may follow."""
+
+    status: str
+    last_id: int
+
+
+def heads(session: Session, job_ids: Collection[str]) -> dict[str, Head]:
+    """Of each job that there is, as one statement sees them: no status is told without the event that tells it."""
+    last = select(func.coalesce(func.max(EventRow.id), 0)).where(EventRow.job_id == JobRow.id).scalar_subquery()
+    query = select(JobRow.id, JobRow.status, last).where(JobRow.id.in_(job_ids))
+    return {job_id: Head(status, last_id) for job_id, status, last_id in session.execute(query)}

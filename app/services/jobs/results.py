@@ -1,6 +1,6 @@
 """What a job leaves for its user: series of metrics, checkpoints and files."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from app.contract.errors import NotFound
 from app.db import artifacts, checkpoints, metrics, models
 from app.db.session import Database
 from app.db.tables import ArtifactRow, CheckpointRow
-from app.services.files import chunks_of
+from app.services.files import Download, chunks_of
 from app.services.jobs.lookup import job_of
 from app.storage import ArtifactStore
 
@@ -59,17 +59,6 @@ class ArtifactList(Contract):
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
-    """A file on its way out."""
-
-    name: str
-    media_type: str
-    size_bytes: int
-    sha256: str
-    chunks: Iterator[bytes]
-
-
-@dataclass(frozen=True, slots=True)
 class JobResults:
     database: Database
     store: ArtifactStore
@@ -107,7 +96,8 @@ class JobResults:
             row = artifacts.get(session, job_id, name)
         if row is None:
             raise NotFound(f"The job {job_id} has no artifact {name!r}.")
-        return Download(row.name, row.media_type, row.size_bytes, row.sha256, chunks_of(self.store.open(row.key)))
+        chunks = chunks_of(self.store.open(row.key))
+        return Download(row.name, row.media_type, chunks, row.size_bytes, row.sha256)
 
 
 def _checkpoint_view(row: CheckpointRow, *, is_best: bool, is_last: bool, model_id: str | None) -> CheckpointView:

@@ -1,6 +1,6 @@
 """The rules of models: immutable results, the names that point at them, and what keeps one from going."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -13,6 +13,7 @@ from app.db import aliases, checkpoints, jobs, models
 from app.db.locking import Lock
 from app.db.session import Database, now
 from app.db.tables import CheckpointRow, ModelRow
+from app.services.files import Download
 from app.services.jobs.lookup import job_of
 from app.services.models.archive import zipped
 from app.services.models.views import Lineage, LineageEntry, ModelPage, ModelView, view_of
@@ -53,14 +54,13 @@ class Models:
             generations = models.ancestry(session, _model(session, project_id, ref))
         return Lineage(data=[_entry(row) for row in generations])
 
-    def archive(self, project_id: str, ref: str) -> tuple[str, Iterator[bytes]]:
-        """The model's id, and the bytes of the zip."""
+    def archive(self, project_id: str, ref: str) -> Download:
         with self.database.reading() as session:
             row = _model(session, project_id, ref)
         reference = ModelReference.model_validate(row.reference)
         if missing := [entry.path for entry in reference.files if not self.store.exists(_key(reference, entry.path))]:
             raise ServiceError(f"The store has lost {missing[0]} of {row.id}.", code=ErrorCode.MODEL_CORRUPTED)
-        return row.id, zipped(self.store, reference)
+        return Download(f"{row.id}.zip", "application/zip", zipped(self.store, reference))
 
     def promote(self, project_id: str, job_id: str, step: int) -> ModelView:
         """The model of a checkpoint; one that is a model already stays that model.

@@ -1,0 +1,169 @@
+"""`/v1/jobs`: asking for jobs, steering them, and what they leave behind. Their events stand in `app.api.events`."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from app.api.deps import Caller, Services, get_caller, get_services
+from app.api.downloads import as_download
+from app.contract.job import JobStatus
+from app.contract.specs import JobSpec
+from app.services.estimate import Estimate, Estimates
+from app.services.jobs import JobFilters, JobPage, Jobs, JobView
+from app.services.jobs.results import ArtifactList, CheckpointList, JobResults, MetricSeriesList
+from app.services.models import Models, ModelView
+from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+METADATA_PREFIX = "metadata."
+
+
+def get_jobs(services: Annotated[Services, Depends(get_services)]) -> Jobs:
+    return Jobs(services.database, services.dispatcher, services.settings)
+
+
+def get_estimates(services: Annotated[Services, Depends(get_services)]) -> Estimates:
+    return Estimates(services.database, services.settings)
+
+
+def get_results(services: Annotated[Services, Depends(get_services)]) -> JobResults:
+    return JobResults(services.database, services.store)
+
+
+def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
+    return Models(services.database, services.store)
+
+
+def get_filters(
+    request: Request,
+    *,
+    status: Annotated[list[JobStatus] | None, Query(description="One or several.")] = None,
+    kind: Annotated[str | None, Query(max_length=200)] = None,
+    method: Annotated[str | None, Query(max_length=200)] = None,
+    parent: Annotated[str | None, Query(max_length=200, description="A job, a model or an alias.")] = None,
+    name: Annotated[str | None, Query(max_length=200)] = None,
+) -> JobFilters:
+    """`metadata.<key>=value` too, which no signature can name."""
+    metadata = {
+        parameter.removeprefix(METADATA_PREFIX): value
+        for parameter, value in request.query_params.items()
+        if parameter.startswith(METADATA_PREFIX)
+    }
+    return JobFilters(tuple(status or ()), kind, method, parent, name, metadata)
+
+
+ProjectCaller = Annotated[Caller, Depends(get_caller)]
+JobsService = Annotated[Jobs, Depends(get_jobs)]
+ResultsService = Annotated[JobResults, Depends(get_results)]
+JobId = Annotated[str, Path(max_length=64)]
+
+
+@router.post("", status_code=HTTPStatus.ACCEPTED)
+def create_job(spec: JobSpec, caller: ProjectCaller, jobs: JobsService, response: Response) -> JobView:
+    """Ask for a job. It is checked as far as can be without reading data, and then waits in the queue; a fine-tune
+    whose parent has not finished waits for it first.
+    """
+    view = jobs.submit(caller.project_id, spec)
+    response.headers["Location"] = f"/v1/jobs/{view.id}"
+    return view
+
+
+@router.post("/estimate")
+def estimate_job(
+    spec: JobSpec, caller: ProjectCaller, estimates: Annotated[Estimates, Depends(get_estimates)]
+) -> Estimate:
+    """What a job would come to: parameters, memory, steps and time. Nothing is queued."""
+    return estimates.estimate(caller.project_id, spec)
+
+
+@router.get("")
+def list_jobs(
+    caller: ProjectCaller,
+    jobs: JobsService,
+    filters: Annotated[JobFilters, Depends(get_filters)],
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> JobPage:
+    """The project's jobs, the newest first. `metadata.<key>=<value>` filters by metadata."""
+    return jobs.page(caller.project_id, filters, cursor, limit)
+
+
+@router.get("/{job_id}")
+def get_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
+    """One job: what was asked for, how far it is, and what came of it."""
+    return jobs.get(caller.project_id, job_id)
+
+
+@router.post("/{job_id}/cancel", status_code=HTTPStatus.ACCEPTED)
+def cancel_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
+    """Stop a job for good. It keeps its checkpoints, and can be retried. Repeating the call changes nothing."""
+    return jobs.cancel(caller.project_id, job_id)
+
+
+@router.post("/{job_id}/pause", status_code=HTTPStatus.ACCEPTED)
+def pause_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
+    """Take a job from the queue or, if it runs, stop it behind a checkpoint, until it is resumed."""
+    return jobs.pause(caller.project_id, job_id)
+
+
+@router.post("/{job_id}/resume", status_code=HTTPStatus.ACCEPTED)
+def resume_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
+    """Queue a paused job again. It goes on from its last checkpoint, exactly as if it had never stopped."""
+    return jobs.resume(caller.project_id, job_id)
+
+
+@router.post("/{job_id}/retry", status_code=HTTPStatus.ACCEPTED)
+def retry_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
+    """Queue a failed or cancelled job again, under the same id, from its last good checkpoint."""
+    return jobs.retry(caller.project_id, job_id)
+
+
+@router.get("/{job_id}/metrics")
+def get_job_metrics(
+    job_id: JobId,
+    caller: ProjectCaller,
+    results: ResultsService,
+    name: Annotated[list[str] | None, Query(description="One or several; all, if none is named.")] = None,
+    max_points: Annotated[int, Query(ge=2, le=10_000, description="Of each series.")] = 1_000,
+) -> MetricSeriesList:
+    """The series of a job's metrics. A longer one is thinned out: each stretch keeps its lowest and highest point."""
+    return results.metrics(caller.project_id, job_id, name or (), max_points)
+
+
+@router.get("/{job_id}/checkpoints")
+def list_job_checkpoints(job_id: JobId, caller: ProjectCaller, results: ResultsService) -> CheckpointList:
+    """The checkpoints that a job keeps, in order of steps."""
+    return results.checkpoints(caller.project_id, job_id)
+
+
+@router.post("/{job_id}/checkpoints/{step}/promote", status_code=HTTPStatus.CREATED)
+def promote_checkpoint(
+    job_id: JobId,
+    step: Annotated[int, Path(ge=0, lt=2**63)],
+    caller: ProjectCaller,
+    models: Annotated[Models, Depends(get_models)],
+    response: Response,
+) -> ModelView:
+    """Make a model of a checkpoint. One that is a model already is answered as it is."""
+    view = models.promote(caller.project_id, job_id, step)
+    response.headers["Location"] = f"/v1/models/{view.id}"
+    return view
+
+
+@router.get("/{job_id}/artifacts")
+def list_job_artifacts(job_id: JobId, caller: ProjectCaller, results: ResultsService) -> ArtifactList:
+    """The files that a job made for its user: reports, samples, its log."""
+    return results.artifacts(caller.project_id, job_id)
+
+
+@router.get(
+    "/{job_id}/artifacts/{name:path}",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def download_job_artifact(job_id: JobId, name: str, caller: ProjectCaller, results: ResultsService) -> Response:
+    """One of those files."""
+    return as_download(results.download(caller.project_id, job_id, name))

@@ -1,0 +1,80 @@
+"""`/v1/models`: registered models and the names that point at them. Asking a model stands in `app.api.inference`."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi.responses import StreamingResponse
+
+from app.api.deps import Caller, Services, get_caller, get_services
+from app.api.downloads import as_download
+from app.services.models import Lineage, ModelPage, Models, ModelView
+from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+#: No alias can be taken for an id, nor hold a slash, which would end the part of a path that it stands in.
+ALIAS_PATTERN = r"^(?!(?:job|model|ds|swp|key)_)[A-Za-z0-9][A-Za-z0-9._:@+-]*$"
+
+
+def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
+    return Models(services.database, services.store)
+
+
+ProjectCaller = Annotated[Caller, Depends(get_caller)]
+ModelsService = Annotated[Models, Depends(get_models)]
+Ref = Annotated[str, Path(max_length=200, description="A model's id, or an alias.")]
+Alias = Annotated[str, Path(max_length=200, pattern=ALIAS_PATTERN)]
+
+
+@router.get("")
+def list_models(
+    *,
+    caller: ProjectCaller,
+    models: ModelsService,
+    method: Annotated[str | None, Query(max_length=64)] = None,
+    job: Annotated[str | None, Query(max_length=64, description="The id of the job that made it.")] = None,
+    name: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> ModelPage:
+    """The project's models, the newest first."""
+    return models.page(caller.project_id, method=method, job_id=job, name=name, cursor=cursor, limit=limit)
+
+
+@router.get("/{model}")
+def get_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> ModelView:
+    """One model: what it takes, what it gives, and where it came from."""
+    return models.get(caller.project_id, model)
+
+
+@router.get("/{model}/lineage")
+def get_model_lineage(model: Ref, caller: ProjectCaller, models: ModelsService) -> Lineage:
+    """The model and those that it was fine-tuned from, the root first."""
+    return models.lineage(caller.project_id, model)
+
+
+@router.get("/{model}/archive", response_class=StreamingResponse, responses={200: {"content": {"application/zip": {}}}})
+def download_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> Response:
+    """The model's folder as a zip, in the names of Hugging Face's tools: config.json, model.safetensors, README.md and,
+    where it reads text, tokenizer.json.
+    """
+    return as_download(models.archive(caller.project_id, model))
+
+
+@router.put("/{model}/aliases/{alias}")
+def put_alias(model: Ref, alias: Alias, caller: ProjectCaller, models: ModelsService) -> ModelView:
+    """Let an alias point at this model, wherever it pointed before."""
+    return models.put_alias(caller.project_id, model, alias)
+
+
+@router.delete("/{model}/aliases/{alias}", status_code=HTTPStatus.NO_CONTENT)
+def delete_alias(model: Ref, alias: str, caller: ProjectCaller, models: ModelsService) -> None:
+    """Take an alias away from this model."""
+    models.delete_alias(caller.project_id, model, alias)
+
+
+@router.delete("/{model}", status_code=HTTPStatus.NO_CONTENT)
+def delete_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> None:
+    """Delete a model that no alias, no other model and no unfinished job needs. Its job keeps its checkpoints."""
+    models.delete(caller.project_id, model)
