@@ -89,7 +89,8 @@ def queue_positions(session: Session, job_ids: Collection[str]) -> dict[str, int
     order = [JobRow.priority.desc(), JobRow.id]
     place = func.row_number().over(partition_by=JobRow.device == "cuda", order_by=order)
     line = select(JobRow.id, place.label("place")).where(JobRow.status == JobStatus.QUEUED).subquery()
-    return dict(session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(job_ids))).tuples().all())
+    found = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(job_ids)))
+    return {job_id: place for job_id, place in found}  # noqa: C416  mypy takes a row for no pair
 
 
 def forget_model(session: Session, model_id: str) -> None:

@@ -116,7 +116,7 @@ def page(
 def by_step(session: Session, job_id: str) -> dict[int, str]:
     """The first model that was made of each of a job's checkpoints."""
     query = select(ModelRow.checkpoint_step, ModelRow.id).where(ModelRow.job_id == job_id)
-    newest_first = session.execute(query.order_by(ModelRow.id.desc())).tuples()
+    newest_first = session.execute(query.order_by(ModelRow.id.desc()))
     return {step: model_id for step, model_id in newest_first if step is not None}
 
 

@@ -6,6 +6,7 @@ Nothing here runs a job. A change is committed before a trainer is told to look.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from sqlalchemy.orm import Session
 
@@ -16,7 +17,7 @@ from app.db.ids import new_id
 from app.db.jobs import JobFilters
 from app.db.session import Database, now
 from app.db.tables import JobRow
-from app.dispatch import Dispatcher, queues_for
+from app.dispatch import queues_for
 from app.services.jobs.control import Move, cancelled, paused, resumed, retried
 from app.services.jobs.lookup import job_of
 from app.services.jobs.planning import Plan, plan
@@ -25,10 +26,17 @@ from app.services.paging import cut, id_before
 from app.settings import Settings
 
 
+class Wakes(Protocol):
+    """The dispatcher, as far as it is needed here."""
+
+    def wake(self, queues: Collection[str]) -> None:
+        """Never waits, never fails."""
+
+
 @dataclass(frozen=True, slots=True)
 class Jobs:
     database: Database
-    dispatcher: Dispatcher
+    dispatcher: Wakes
     settings: Settings
 
     def submit(self, project_id: str, spec: PretrainSpec | FinetuneSpec) -> JobView:
