@@ -1,0 +1,294 @@
+"""What is accepted becomes a queued job; what is not is told with both sides and the remedy, and leaves nothing."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from app.contract.errors import ErrorCode, InvalidRequest
+from app.contract.job import JobStatus
+from app.contract.model_folder import BodyDescription
+from app.contract.specs.job import job_spec_adapter
+from app.db import aliases, workers
+from app.db.session import Database, now
+from app.db.tables import DEFAULT_PROJECT_ID, EventRow, JobRow
+from app.services.jobs import Jobs, JobView
+from app.settings import Settings
+from app.storage import FolderStore
+from tests.app.services.jobs.conftest import RecordedWakes
+from tests.factories import (
+    FEATURES_BODY,
+    IMAGE_BODY,
+    language_model_spec,
+    make_checkpoint,
+    make_dataset,
+    make_job,
+    make_model,
+)
+
+
+def submit(jobs: Jobs, spec: dict[str, Any]) -> JobView:
+    return jobs.submit(DEFAULT_PROJECT_ID, job_spec_adapter.validate_python(spec))
+
+
+def refused(jobs: Jobs, spec: dict[str, Any]) -> InvalidRequest:
+    """The refusal; nothing may have been stored."""
+    before = _stored(jobs.database)
+    with pytest.raises(InvalidRequest) as caught:
+        submit(jobs, spec)
+    assert _stored(jobs.database) == before
+    assert caught.value.errors[0].message == caught.value.detail
+    return caught.value
+
+
+def _stored(database: Database) -> list[int]:
+    with database.reading() as session:
+        return [session.scalars(select(func.count()).select_from(row)).one() for row in (JobRow, EventRow)]
+
+
+def finetune(parent: str, dataset: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "kind": "finetune",
+        "parent": parent,
+        "dataset": dataset,
+        "method": {"type": "classification"},
+        **fields,
+    }
+
+
+def autoencoder(dataset: str, **method: Any) -> dict[str, Any]:
+    return {"kind": "pretrain", "dataset": dataset, "method": {"type": "autoencoder", **method}}
+
+
+def test_a_job_is_queued_with_every_default_filled_in(jobs: Jobs, database: Database, wakes: RecordedWakes) -> None:
+    spec = {"kind": "pretrain", "dataset": make_dataset(database).id, "method": {"type": "causal_language_model"}}
+    view = submit(jobs, spec | {"name": "tiny", "metadata": {"team": "nlp"}})
+    assert (view.status, view.queue_position, view.attempt, view.name) == (JobStatus.QUEUED, 1, 0, "tiny")
+    assert view.spec["training"]["optimizer"]["learning_rate"] == 2e-3
+    assert view.spec["method"]["architecture"]["num_layers"] == 4
+    assert (view.resolved, view.progress.step, view.progress.total_steps, view.metrics) == (None, 0, None, {})
+    assert jobs.get(DEFAULT_PROJECT_ID, view.id) == view
+    assert wakes.calls == [{"cpu"}]
+
+
+def test_a_job_for_any_device_wakes_trainers_with_a_gpu_where_they_live(
+    jobs: Jobs, database: Database, wakes: RecordedWakes
+) -> None:
+    with database.transaction() as session:
+        workers.heartbeat(
+            session,
+            id="wrk_a",
+            role="trainer",
+            queues=["gpu"],
+            devices=["cuda"],
+            address=None,
+            loaded=[],
+            at=now(session),
+        )
+    submit(jobs, language_model_spec(make_dataset(database).id))
+    assert wakes.calls == [{"cpu", "gpu"}]
+
+
+@pytest.mark.parametrize("kind", ["vectors", "labeled_vectors", "scored_vectors"])
+def test_data_that_hold_more_than_is_read_fit_too(jobs: Jobs, database: Database, kind: str) -> None:
+    assert submit(jobs, autoencoder(make_dataset(database, kind).id)).status is JobStatus.QUEUED
+
+
+def test_a_finetune_of_a_finished_job_is_queued(jobs: Jobs, database: Database, store: FolderStore) -> None:
+    model = make_model(database, store)
+    view = submit(jobs, finetune(str(model.job_id), make_dataset(database, "labeled_text").id))
+    assert (view.status, view.parent_job_id, view.parent_model_id) == (JobStatus.QUEUED, model.job_id, None)
+
+
+@pytest.mark.parametrize(
+    "status", [status for status in JobStatus if status.value not in {"succeeded", "failed", "cancelled"}]
+)
+def test_a_finetune_of_an_unfinished_job_waits_for_it(
+    jobs: Jobs, database: Database, wakes: RecordedWakes, status: JobStatus
+) -> None:
+    parent = make_job(database, status=status)
+    view = submit(jobs, finetune(parent.id, make_dataset(database, "labeled_text").id))
+    assert (view.status, view.queue_position, view.queued_at) == (JobStatus.WAITING, None, None)
+    assert wakes.calls == [frozenset()]
+
+
+def test_a_chain_of_waiting_jobs_is_checked_from_its_root(jobs: Jobs, database: Database) -> None:
+    root = submit(jobs, autoencoder(make_dataset(database, "vectors").id))
+    child = submit(jobs, finetune(root.id, make_dataset(database, "labeled_vectors").id))
+    grandchild = submit(jobs, finetune(child.id, make_dataset(database, "labeled_vectors").id))
+    assert grandchild.status is JobStatus.WAITING
+    five = make_dataset(database, "labeled_vectors", profile={"num_features": 5, "labels": {"a": 1}, "num_labels": 1})
+    error = refused(jobs, finetune(child.id, five.id))
+    assert error.code is ErrorCode.PARENT_INCOMPATIBLE
+
+
+def test_a_finetune_may_name_a_model_or_an_alias(jobs: Jobs, database: Database, store: FolderStore) -> None:
+    model = make_model(database, store, body=FEATURES_BODY)
+    with database.transaction() as session:
+        aliases.put(session, DEFAULT_PROJECT_ID, "production", model.id, now(session))
+    for named in (model.id, "production"):
+        view = submit(jobs, finetune(named, make_dataset(database, "labeled_vectors").id))
+        assert (view.status, view.parent, view.parent_job_id) == (JobStatus.QUEUED, named, None)
+
+
+def test_a_data_set_that_does_not_exist_is_named(jobs: Jobs) -> None:
+    missing = "ds_" + "0" * 32
+    error = refused(jobs, language_model_spec(missing))
+    assert missing in error.detail
+    assert error.errors[0].location == "dataset"
+
+
+def test_a_data_set_of_another_project_does_not_exist(jobs: Jobs, database: Database) -> None:
+    other = make_dataset(database, project_id="other")
+    assert "There is no data set" in refused(jobs, language_model_spec(other.id)).detail
+
+
+def test_a_deleted_data_set_does_not_exist(jobs: Jobs, database: Database) -> None:
+    with database.reading() as session:
+        at = now(session)
+    dataset = make_dataset(database, deleted_at=at)
+    assert "There is no data set" in refused(jobs, language_model_spec(dataset.id)).detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture", "would_fit"),
+    [
+        ("labeled_text", {"type": "mlp"}, "images, labeled_images, labeled_vectors, scored_vectors or vectors"),
+        ("vectors", {"type": "conv"}, "images or labeled_images"),
+    ],
+)
+def test_data_of_the_wrong_kind_are_told_with_what_would_fit(
+    jobs: Jobs, database: Database, kind: str, architecture: dict[str, str], would_fit: str
+) -> None:
+    dataset = make_dataset(database, kind)
+    error = refused(jobs, autoencoder(dataset.id, architecture=architecture))
+    assert error.code is ErrorCode.DATASET_INCOMPATIBLE
+    assert error.errors[0].location == "dataset"
+    for named in ("autoencoder", architecture["type"], dataset.id, kind, would_fit):
+        assert named in error.detail
+
+
+def test_data_that_a_finetune_cannot_learn_from_are_told_with_the_parent(
+    jobs: Jobs, database: Database, store: FolderStore
+) -> None:
+    model, dataset = make_model(database, store), make_dataset(database, "tagged_tokens")
+    error = refused(jobs, finetune(model.id, dataset.id))
+    assert error.code is ErrorCode.DATASET_INCOMPATIBLE
+    for named in ("classification", model.id, "reads text", dataset.id, "tagged_tokens", "labeled_text"):
+        assert named in error.detail
+
+
+def test_a_parent_whose_body_does_not_fit_is_told_with_what_would(
+    jobs: Jobs, database: Database, store: FolderStore
+) -> None:
+    model, dataset = make_model(database, store, body=IMAGE_BODY), make_dataset(database, "scored_vectors")
+    error = refused(jobs, finetune(model.id, dataset.id, method={"type": "regression"}))
+    assert error.code is ErrorCode.PARENT_INCOMPATIBLE
+    assert error.errors[0].location == "parent"
+    for named in ("regression", model.id, "reads images", "text or vectors of features", "classification"):
+        assert named in error.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "dataset", "told"),
+    [
+        (FEATURES_BODY, ("labeled_vectors", {"num_features": 5}), ("5 features", "4 features")),
+        (IMAGE_BODY, ("labeled_images", {"shape": [3, 8, 8]}), ("3x8x8 pixels", "1x8x8 pixels")),
+    ],
+)
+def test_examples_of_another_shape_than_the_parent_reads_are_refused(
+    jobs: Jobs, store: FolderStore, body: BodyDescription, dataset: tuple[str, dict[str, Any]], told: tuple[str, str]
+) -> None:
+    (kind, shape), labels = dataset, {"labels": {"a": 1, "b": 1}, "num_labels": 2}
+    model, row = make_model(jobs.database, store, body=body), make_dataset(jobs.database, kind, profile=shape | labels)
+    error = refused(jobs, finetune(model.id, row.id))
+    assert error.code is ErrorCode.PARENT_INCOMPATIBLE
+    for named in (*told, model.id, row.id):
+        assert named in error.detail
+
+
+def test_a_parent_that_does_not_exist_is_named(jobs: Jobs, database: Database, store: FolderStore) -> None:
+    other = make_model(database, store, job=make_job(database, status=JobStatus.SUCCEEDED, project_id="other"))
+    dataset = make_dataset(database, "labeled_text")
+    for missing in ("job_" + "0" * 32, "model_" + "0" * 32, "prod", other.id, str(other.job_id)):
+        error = refused(jobs, finetune(missing, dataset.id))
+        assert error.detail == f"There is no job, model or alias {missing!r}."
+        assert error.errors[0].location == "parent"
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])
+def test_a_parent_that_did_not_succeed_is_refused(jobs: Jobs, database: Database, status: JobStatus) -> None:
+    parent = make_job(database, status=status)
+    error = refused(jobs, finetune(parent.id, make_dataset(database, "labeled_text").id))
+    assert error.code is ErrorCode.PARENT_FAILED
+    assert parent.id in error.detail
+    assert status.value in error.detail
+
+
+def test_a_parent_whose_model_was_deleted_is_refused(jobs: Jobs, database: Database) -> None:
+    parent = make_job(database, status=JobStatus.SUCCEEDED)
+    error = refused(jobs, finetune(parent.id, make_dataset(database, "labeled_text").id))
+    assert "was deleted" in error.detail
+
+
+def test_a_checkpoint_is_chosen_of_a_job_alone(jobs: Jobs, database: Database, store: FolderStore) -> None:
+    model, dataset = make_model(database, store), make_dataset(database, "labeled_text")
+    error = refused(jobs, finetune(model.id, dataset.id, checkpoint="last"))
+    assert error.errors[0].location == "checkpoint"
+    assert str(model.job_id) in error.detail
+
+
+def test_a_checkpoint_that_a_finished_parent_has_not_is_told_with_those_that_it_has(
+    jobs: Jobs, database: Database, store: FolderStore
+) -> None:
+    parent = make_job(database, status=JobStatus.SUCCEEDED)
+    make_checkpoint(database, store, parent, 5)
+    make_model(database, store, job=parent, step=10)
+    dataset = make_dataset(database, "labeled_text")
+    assert submit(jobs, finetune(parent.id, dataset.id, checkpoint="step:5")).status is JobStatus.QUEUED
+    error = refused(jobs, finetune(parent.id, dataset.id, checkpoint="step:7"))
+    assert "step:7" in error.detail
+    assert "5, 10" in error.detail
+
+
+def test_validation_data_must_exist(jobs: Jobs, database: Database) -> None:
+    spec = language_model_spec(make_dataset(database).id, training={"validation_dataset": "ds_" + "0" * 32})
+    error = refused(jobs, spec)
+    assert error.errors[0].location == "training.validation_dataset"
+
+
+def test_validation_data_must_be_of_the_same_kind_and_shape(jobs: Jobs, database: Database) -> None:
+    dataset, other_kind = make_dataset(database, "vectors"), make_dataset(database, "text")
+    other_shape = make_dataset(database, "vectors", profile={"num_features": 9})
+    for other, told in ((other_kind, "of kind text"), (other_shape, "9 features")):
+        error = refused(jobs, autoencoder(dataset.id) | {"training": {"validation_dataset": other.id}})
+        assert error.code is ErrorCode.DATASET_INCOMPATIBLE
+        assert told in error.detail
+
+
+def test_a_duration_in_tokens_needs_a_method_that_counts_them(jobs: Jobs, database: Database) -> None:
+    dataset = make_dataset(database, "vectors")
+    error = refused(jobs, autoencoder(dataset.id) | {"training": {"duration": {"tokens": 5_000}}})
+    assert error.errors[0].location == "training.duration.tokens"
+    assert "5000" in error.detail
+
+
+def test_a_model_with_too_many_parameters_is_refused_by_arithmetic(
+    jobs: Jobs, database: Database, settings: Settings
+) -> None:
+    spec = language_model_spec(make_dataset(database).id)
+    spec["method"]["architecture"] |= {"num_layers": 1_000, "width": 10_240, "num_heads": 16}
+    error = refused(jobs, spec)
+    assert error.code is ErrorCode.TOO_LARGE
+    parameters = 300 * 10_240 + 1_000 * (4 * 10_240**2 + 3 * 10_240 * 27_328 + 2 * 10_240) + 10_240
+    assert f"{parameters:,}" in error.detail
+    assert f"{settings.max_parameters:,}" in error.detail
+
+
+def test_a_step_that_no_memory_holds_is_refused_by_arithmetic(jobs: Jobs, database: Database) -> None:
+    spec = language_model_spec(make_dataset(database).id, training={"batch_size": 1_048_576})
+    spec["method"]["architecture"] |= {"context_length": 1_048_576}
+    error = refused(jobs, spec)
+    assert error.code is ErrorCode.TOO_LARGE
+    assert "1048576" in error.detail
+    assert error.errors[0].location == "training.batch_size"
