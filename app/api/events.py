@@ -1,6 +1,7 @@
 """`/v1/jobs/{job_id}/events`: a list or, for those who accept it, a live stream of server-sent events."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
@@ -49,16 +50,17 @@ def list_job_events(
     return events.page(caller.project_id, job_id, cursor, limit)
 
 
-def _streamed(batches: AsyncIterator[Sequence[EventView]] | None) -> Response:
+def _streamed(batches: AsyncGenerator[list[EventView], None] | None) -> Response:
     if batches is None:
         return Response(status_code=204)
     return StreamingResponse(_encoded(batches), media_type=STREAM_TYPE, headers=STREAM_HEADERS)
 
 
-async def _encoded(batches: AsyncIterator[Sequence[EventView]]) -> AsyncIterator[bytes]:
+async def _encoded(batches: AsyncGenerator[list[EventView], None]) -> AsyncIterator[bytes]:
     yield format_sse_event(retry=RETRY_MILLISECONDS)
-    async for batch in batches:
-        yield b"".join(map(_encode, batch)) or KEEPALIVE_COMMENT
+    async with aclosing(batches):
+        async for batch in batches:
+            yield b"".join(map(_encode, batch)) or KEEPALIVE_COMMENT
 
 
 def _encode(event: EventView) -> bytes:

@@ -1,6 +1,6 @@
 """The events of a job: as a list, and as a stream that ends when the job has."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -51,7 +51,7 @@ class JobEvents:
         shown = rows[:limit]
         return EventPage(data=_views(shown), next_cursor=str(shown[-1].id) if len(rows) > limit else None)
 
-    def follow(self, project_id: str, job_id: str, after: str | None) -> AsyncIterator[list[EventView]] | None:
+    def follow(self, project_id: str, job_id: str, after: str | None) -> AsyncGenerator[list[EventView], None] | None:
         """What comes after the event `after`, until the job has ended; an empty list now and then says that the stream
         lives. None where nothing can come any more.
         """
@@ -63,7 +63,7 @@ class JobEvents:
             return None
         return self._stream(job_id, min(after_id, head.last_id))
 
-    async def _stream(self, job_id: str, after_id: int) -> AsyncIterator[list[EventView]]:
+    async def _stream(self, job_id: str, after_id: int) -> AsyncGenerator[list[EventView], None]:
         listener = self.feed.listen(job_id, after_id)
         try:
             while (batch := await listener.next(HEARTBEAT_SECONDS)) is not None:

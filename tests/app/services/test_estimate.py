@@ -1,0 +1,97 @@
+"""An estimate queues nothing, and says which of its figures are exact."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from app.contract.errors import InvalidRequest
+from app.contract.specs.job import job_spec_adapter
+from app.db.session import Database
+from app.db.tables import DEFAULT_PROJECT_ID, JobRow
+from app.services.estimate import Estimate, Estimates
+from app.settings import Settings
+from app.storage import FolderStore
+from tests.factories import language_model_spec, make_dataset, make_model
+
+
+@pytest.fixture
+def estimates(database: Database, settings: Settings) -> Estimates:
+    return Estimates(database, settings)
+
+
+def estimate(estimates: Estimates, spec: dict[str, Any]) -> Estimate:
+    return estimates.estimate(DEFAULT_PROJECT_ID, job_spec_adapter.validate_python(spec))
+
+
+def autoencoder(dataset: str, **training: Any) -> dict[str, Any]:
+    return {"kind": "pretrain", "dataset": dataset, "method": {"type": "autoencoder"}, "training": training}
+
+
+def test_nothing_is_queued_and_the_whole_spec_is_told(estimates: Estimates, database: Database) -> None:
+    told = estimate(estimates, language_model_spec(make_dataset(database).id))
+    assert told.spec["training"]["optimizer"]["type"] == "adamw"
+    with database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(JobRow)) == 0
+
+
+def test_steps_are_exact_where_they_are_asked_for(estimates: Estimates, database: Database) -> None:
+    spec = language_model_spec(make_dataset(database, size_bytes=10**6).id)
+    told = estimate(estimates, spec | {"training": {"duration": {"steps": 100}, "batch_size": 8}})
+    assert (told.total_steps, told.total_tokens) == (100, 100 * 8 * 16)
+    assert "total_steps" not in told.approximate
+
+
+def test_epochs_are_counted_over_what_is_not_held_back(estimates: Estimates, database: Database) -> None:
+    """100 vectors less a fifth, in batches of 32: 2.5 steps an epoch."""
+    dataset = make_dataset(database, "vectors", num_examples=100)
+    options = {"duration": {"epochs": 10}, "batch_size": 32, "validation_fraction": 0.2}
+    told = estimate(estimates, autoencoder(dataset.id, **options))
+    assert (told.total_steps, told.total_tokens) == (25, None)
+    assert "total_steps" in told.approximate
+    other = make_dataset(database, "vectors")
+    held_apart = estimate(estimates, autoencoder(dataset.id, **options, validation_dataset=other.id))
+    assert held_apart.total_steps == 32
+
+
+def test_parameters_of_a_finetune_are_those_of_its_parent_and_a_head(
+    estimates: Estimates, database: Database, store: FolderStore
+) -> None:
+    model, dataset = make_model(database, store), make_dataset(database, "labeled_text")
+    spec = {"kind": "finetune", "parent": model.id, "dataset": dataset.id, "method": {"type": "classification"}}
+    told = estimate(estimates, spec)
+    block = 4 * 16 * 16 + 3 * 16 * 64 + 2 * 16
+    assert told.num_parameters == 300 * 16 + block + 16 + (16 * 2 + 2)
+    assert "num_parameters" not in told.approximate
+    frozen = estimate(estimates, spec | {"strategy": {"type": "frozen"}})
+    assert frozen.memory_bytes < told.memory_bytes
+
+
+def test_a_larger_job_takes_longer_on_every_device(estimates: Estimates, database: Database) -> None:
+    dataset = make_dataset(database, size_bytes=10**8).id
+    small, large = (
+        estimate(estimates, language_model_spec(dataset, training={"duration": {"steps": steps}})).estimated_seconds
+        for steps in (100, 10_000)
+    )
+    assert small.keys() == large.keys() == {"cpu", "cuda"}
+    assert all(large[device] > small[device] for device in small)
+    on_cpu = estimate(estimates, language_model_spec(dataset, resources={"device": "cpu"}))
+    assert on_cpu.estimated_seconds.keys() == {"cpu"}
+
+
+def test_doubts_are_told(estimates: Estimates, database: Database) -> None:
+    dataset = make_dataset(database, "vectors", warnings=["The features 3 never change."])
+    spec = autoencoder(
+        dataset.id,
+        duration={"steps": 10},
+        batch_size=1_000,
+        schedule={"type": "cosine", "warmup_steps": 50},
+    )
+    told = " ".join(estimate(estimates, spec | {"resources": {"device": "cuda"}}).warnings)
+    for named in ("never change", "1,000", "warm-up of 50", "GPU"):
+        assert named in told
+
+
+def test_what_would_be_refused_is_refused(estimates: Estimates) -> None:
+    with pytest.raises(InvalidRequest, match="There is no data set"):
+        estimate(estimates, language_model_spec("ds_" + "0" * 32))
