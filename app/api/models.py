@@ -13,9 +13,6 @@ from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
-#: No alias can be taken for an id, nor hold a slash, which would end the part of a path that it stands in.
-ALIAS_PATTERN = r"^(?!(?:job|model|ds|swp|key)_)[A-Za-z0-9][A-Za-z0-9._:@+-]*$"
-
 
 def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
     return Models(services.database, services.store)
@@ -24,7 +21,6 @@ def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
 ProjectCaller = Annotated[Caller, Depends(get_caller)]
 ModelsService = Annotated[Models, Depends(get_models)]
 Ref = Annotated[str, Path(max_length=200, description="A model's id, or an alias.")]
-Alias = Annotated[str, Path(max_length=200, pattern=ALIAS_PATTERN)]
 
 
 @router.get("")
@@ -63,7 +59,7 @@ def download_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> 
 
 
 @router.put("/{model}/aliases/{alias}")
-def put_alias(model: Ref, alias: Alias, caller: ProjectCaller, models: ModelsService) -> ModelView:
+def put_alias(model: Ref, alias: str, caller: ProjectCaller, models: ModelsService) -> ModelView:
     """Let an alias point at this model, wherever it pointed before."""
     return models.put_alias(caller.project_id, model, alias)
 
