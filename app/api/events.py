@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from app.api.deps import Caller, Services, get_caller, get_services
+from app.contract.base import PlainText
 from app.services.jobs.events import EventPage, EventView, JobEvents
 from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
 
@@ -25,6 +26,7 @@ _STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
         "event that tells the job's end.",
         "content": {STREAM_TYPE: {"schema": {"type": "string"}}},
     },
+    404: {"description": "This project has no such job."},
     204: {"description": "The job has ended and `Last-Event-ID` was its last event: do not come back."},
 }
 
@@ -36,7 +38,7 @@ def get_job_events(services: Annotated[Services, Depends(get_services)]) -> JobE
 @router.get("/{job_id}/events", response_model=EventPage, responses=_STREAM_RESPONSES)
 def list_job_events(
     *,
-    job_id: Annotated[str, Path(max_length=64)],
+    job_id: Annotated[PlainText, Path(max_length=64)],
     caller: Annotated[Caller, Depends(get_caller)],
     events: Annotated[JobEvents, Depends(get_job_events)],
     accept: Annotated[str, Header()] = "",

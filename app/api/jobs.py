@@ -1,13 +1,15 @@
 """`/v1/jobs`: asking for jobs, steering them, and what they leave behind. Their events stand in `app.api.events`."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.deps import Caller, Services, get_caller, get_services
 from app.api.downloads import as_download
+from app.contract.base import PlainText
+from app.contract.errors import FieldError, InvalidRequest
 from app.contract.job import JobStatus
 from app.contract.specs import JobSpec
 from app.services.estimate import Estimate, Estimates
@@ -19,6 +21,10 @@ from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 METADATA_PREFIX = "metadata."
+
+Responses = dict[int | str, dict[str, Any]]
+NOT_FOUND: Responses = {404: {"description": "This project has no such job, or the job no such thing."}}
+WRONG_STATE: Responses = NOT_FOUND | {409: {"description": "The job is in a state that this cannot be asked of."}}
 
 
 def get_jobs(services: Annotated[Services, Depends(get_services)]) -> Jobs:
@@ -41,10 +47,10 @@ def get_filters(
     request: Request,
     *,
     status: Annotated[list[JobStatus] | None, Query(description="One or several.")] = None,
-    kind: Annotated[str | None, Query(max_length=200)] = None,
-    method: Annotated[str | None, Query(max_length=200)] = None,
-    parent: Annotated[str | None, Query(max_length=200, description="A job, a model or an alias.")] = None,
-    name: Annotated[str | None, Query(max_length=200)] = None,
+    kind: Annotated[PlainText | None, Query(max_length=200)] = None,
+    method: Annotated[PlainText | None, Query(max_length=200)] = None,
+    parent: Annotated[PlainText | None, Query(max_length=200, description="A job, a model or an alias.")] = None,
+    name: Annotated[PlainText | None, Query(max_length=200)] = None,
 ) -> JobFilters:
     """`metadata.<key>=value` too, which no signature can name."""
     metadata = {
@@ -52,13 +58,16 @@ def get_filters(
         for parameter, value in request.query_params.items()
         if parameter.startswith(METADATA_PREFIX)
     }
+    if any("\0" in text for pair in metadata.items() for text in pair):
+        message = "A filter by metadata holds a NUL, which no metadata can."
+        raise InvalidRequest(message, errors=[FieldError(location="metadata", message=message)])
     return JobFilters(tuple(status or ()), kind, method, parent, name, metadata)
 
 
 ProjectCaller = Annotated[Caller, Depends(get_caller)]
 JobsService = Annotated[Jobs, Depends(get_jobs)]
 ResultsService = Annotated[JobResults, Depends(get_results)]
-JobId = Annotated[str, Path(max_length=64)]
+JobId = Annotated[PlainText, Path(max_length=64)]
 
 
 @router.post("", status_code=HTTPStatus.ACCEPTED)
@@ -91,55 +100,55 @@ def list_jobs(
     return jobs.page(caller.project_id, filters, cursor, limit)
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", responses=NOT_FOUND)
 def get_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
     """One job: what was asked for, how far it is, and what came of it."""
     return jobs.get(caller.project_id, job_id)
 
 
-@router.post("/{job_id}/cancel", status_code=HTTPStatus.ACCEPTED)
+@router.post("/{job_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=WRONG_STATE)
 def cancel_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
     """Stop a job for good. It keeps its checkpoints, and can be retried. Repeating the call changes nothing."""
     return jobs.cancel(caller.project_id, job_id)
 
 
-@router.post("/{job_id}/pause", status_code=HTTPStatus.ACCEPTED)
+@router.post("/{job_id}/pause", status_code=HTTPStatus.ACCEPTED, responses=WRONG_STATE)
 def pause_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
     """Take a job from the queue or, if it runs, stop it behind a checkpoint, until it is resumed."""
     return jobs.pause(caller.project_id, job_id)
 
 
-@router.post("/{job_id}/resume", status_code=HTTPStatus.ACCEPTED)
+@router.post("/{job_id}/resume", status_code=HTTPStatus.ACCEPTED, responses=WRONG_STATE)
 def resume_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
     """Queue a paused job again. It goes on from its last checkpoint, exactly as if it had never stopped."""
     return jobs.resume(caller.project_id, job_id)
 
 
-@router.post("/{job_id}/retry", status_code=HTTPStatus.ACCEPTED)
+@router.post("/{job_id}/retry", status_code=HTTPStatus.ACCEPTED, responses=WRONG_STATE)
 def retry_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
     """Queue a failed or cancelled job again, under the same id, from its last good checkpoint."""
     return jobs.retry(caller.project_id, job_id)
 
 
-@router.get("/{job_id}/metrics")
+@router.get("/{job_id}/metrics", responses=NOT_FOUND)
 def get_job_metrics(
     job_id: JobId,
     caller: ProjectCaller,
     results: ResultsService,
-    name: Annotated[list[str] | None, Query(description="One or several; all, if none is named.")] = None,
+    name: Annotated[list[PlainText] | None, Query(description="One or several; all, if none is named.")] = None,
     max_points: Annotated[int, Query(ge=2, le=10_000, description="Of each series.")] = 1_000,
 ) -> MetricSeriesList:
     """The series of a job's metrics. A longer one is thinned out: each stretch keeps its lowest and highest point."""
     return results.metrics(caller.project_id, job_id, name or (), max_points)
 
 
-@router.get("/{job_id}/checkpoints")
+@router.get("/{job_id}/checkpoints", responses=NOT_FOUND)
 def list_job_checkpoints(job_id: JobId, caller: ProjectCaller, results: ResultsService) -> CheckpointList:
     """The checkpoints that a job keeps, in order of steps."""
     return results.checkpoints(caller.project_id, job_id)
 
 
-@router.post("/{job_id}/checkpoints/{step}/promote", status_code=HTTPStatus.CREATED)
+@router.post("/{job_id}/checkpoints/{step}/promote", status_code=HTTPStatus.CREATED, responses=NOT_FOUND)
 def promote_checkpoint(
     job_id: JobId,
     step: Annotated[int, Path(ge=0, lt=2**63)],
@@ -153,7 +162,7 @@ def promote_checkpoint(
     return view
 
 
-@router.get("/{job_id}/artifacts")
+@router.get("/{job_id}/artifacts", responses=NOT_FOUND)
 def list_job_artifacts(job_id: JobId, caller: ProjectCaller, results: ResultsService) -> ArtifactList:
     """The files that a job made for its user: reports, samples, its log."""
     return results.artifacts(caller.project_id, job_id)
@@ -162,8 +171,8 @@ def list_job_artifacts(job_id: JobId, caller: ProjectCaller, results: ResultsSer
 @router.get(
     "/{job_id}/artifacts/{name:path}",
     response_class=StreamingResponse,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses=NOT_FOUND | {200: {"content": {"application/octet-stream": {}}}},
 )
-def download_job_artifact(job_id: JobId, name: str, caller: ProjectCaller, results: ResultsService) -> Response:
+def download_job_artifact(job_id: JobId, name: PlainText, caller: ProjectCaller, results: ResultsService) -> Response:
     """One of those files."""
     return as_download(results.download(caller.project_id, job_id, name))

@@ -1,17 +1,24 @@
 """`/v1/models`: registered models and the names that point at them. Asking a model stands in `app.api.inference`."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.deps import Caller, Services, get_caller, get_services
 from app.api.downloads import as_download
+from app.contract.base import PlainText
 from app.services.models import Lineage, ModelPage, Models, ModelView
 from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+Responses = dict[int | str, dict[str, Any]]
+NOT_FOUND: Responses = {404: {"description": "This project has no such model or alias."}}
+IN_USE: Responses = NOT_FOUND | {409: {"description": "An alias, a model or a job that has not ended needs it."}}
+ZIP: Responses = NOT_FOUND | {200: {"content": {"application/zip": {}}}}
 
 
 def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
@@ -20,7 +27,7 @@ def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
 
 ProjectCaller = Annotated[Caller, Depends(get_caller)]
 ModelsService = Annotated[Models, Depends(get_models)]
-Ref = Annotated[str, Path(max_length=200, description="A model's id, or an alias.")]
+Ref = Annotated[PlainText, Path(max_length=200, description="A model's id, or an alias.")]
 
 
 @router.get("")
@@ -28,9 +35,9 @@ def list_models(
     *,
     caller: ProjectCaller,
     models: ModelsService,
-    method: Annotated[str | None, Query(max_length=64)] = None,
-    job: Annotated[str | None, Query(max_length=64, description="The id of the job that made it.")] = None,
-    name: Annotated[str | None, Query(max_length=200)] = None,
+    method: Annotated[PlainText | None, Query(max_length=64)] = None,
+    job: Annotated[PlainText | None, Query(max_length=64, description="The id of the job that made it.")] = None,
+    name: Annotated[PlainText | None, Query(max_length=200)] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
     cursor: str | None = None,
 ) -> ModelPage:
@@ -38,19 +45,19 @@ def list_models(
     return models.page(caller.project_id, method=method, job_id=job, name=name, cursor=cursor, limit=limit)
 
 
-@router.get("/{model}")
+@router.get("/{model}", responses=NOT_FOUND)
 def get_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> ModelView:
     """One model: what it takes, what it gives, and where it came from."""
     return models.get(caller.project_id, model)
 
 
-@router.get("/{model}/lineage")
+@router.get("/{model}/lineage", responses=NOT_FOUND)
 def get_model_lineage(model: Ref, caller: ProjectCaller, models: ModelsService) -> Lineage:
     """The model and those that it was fine-tuned from, the root first."""
     return models.lineage(caller.project_id, model)
 
 
-@router.get("/{model}/archive", response_class=StreamingResponse, responses={200: {"content": {"application/zip": {}}}})
+@router.get("/{model}/archive", response_class=StreamingResponse, responses=ZIP)
 def download_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> Response:
     """The model's folder as a zip, in the names of Hugging Face's tools: config.json, model.safetensors, README.md and,
     where it reads text, tokenizer.json.
@@ -58,19 +65,19 @@ def download_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> 
     return as_download(models.archive(caller.project_id, model))
 
 
-@router.put("/{model}/aliases/{alias}")
-def put_alias(model: Ref, alias: str, caller: ProjectCaller, models: ModelsService) -> ModelView:
+@router.put("/{model}/aliases/{alias}", responses=NOT_FOUND)
+def put_alias(model: Ref, alias: PlainText, caller: ProjectCaller, models: ModelsService) -> ModelView:
     """Let an alias point at this model, wherever it pointed before."""
     return models.put_alias(caller.project_id, model, alias)
 
 
-@router.delete("/{model}/aliases/{alias}", status_code=HTTPStatus.NO_CONTENT)
-def delete_alias(model: Ref, alias: str, caller: ProjectCaller, models: ModelsService) -> None:
+@router.delete("/{model}/aliases/{alias}", status_code=HTTPStatus.NO_CONTENT, responses=NOT_FOUND)
+def delete_alias(model: Ref, alias: PlainText, caller: ProjectCaller, models: ModelsService) -> None:
     """Take an alias away from this model."""
     models.delete_alias(caller.project_id, model, alias)
 
 
-@router.delete("/{model}", status_code=HTTPStatus.NO_CONTENT)
+@router.delete("/{model}", status_code=HTTPStatus.NO_CONTENT, responses=IN_USE)
 def delete_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> None:
     """Delete a model that no alias, no other model and no unfinished job needs. Its job keeps its checkpoints."""
     models.delete(caller.project_id, model)

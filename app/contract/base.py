@@ -3,7 +3,12 @@
 The contract is what two processes must agree on. It imports pydantic and the standard library, nothing else.
 """
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: Text that every database keeps: PostgreSQL takes no NUL.
+PlainText = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 
 
 class Contract(BaseModel):

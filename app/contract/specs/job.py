@@ -4,12 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from app.contract.base import Contract
+from app.contract.base import Contract, PlainText
 from app.contract.specs.methods import TRAINING_DEFAULTS, FinetuneMethod, PretrainMethod
 from app.contract.specs.training import DATASET_ID_PATTERN, TrainingOptions
 
-MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
-MetadataValue = Annotated[str, Field(max_length=512)]
+MetadataKey = Annotated[PlainText, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[PlainText, Field(max_length=512)]
 CHECKPOINT_PATTERN = r"^(best|last|step:[0-9]{1,12})$"
 
 
@@ -34,7 +34,7 @@ Strategy = Annotated[FullStrategy | FrozenStrategy, Field(discriminator="type")]
 
 
 class _Job(Contract):
-    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    name: Annotated[PlainText, Field(min_length=1, max_length=200)] | None = None
     dataset: Annotated[str, Field(pattern=DATASET_ID_PATTERN)]
     training: TrainingOptions = TrainingOptions()
     resources: Resources = Resources()
@@ -54,7 +54,7 @@ class PretrainSpec(_Job):
 
 class FinetuneSpec(_Job):
     kind: Literal["finetune"]
-    parent: Annotated[str, Field(min_length=1, max_length=200, description="A job id, a model id or an alias.")]
+    parent: Annotated[PlainText, Field(min_length=1, max_length=200, description="A job id, a model id or an alias.")]
     method: FinetuneMethod
     checkpoint: Annotated[str, Field(pattern=CHECKPOINT_PATTERN)] | None = Field(
         default=None, description="Which checkpoint of a parent job: best, last or step:N. Default: the job's model."

@@ -86,14 +86,20 @@ class EventFeed:
         with self._changed:
             self._listeners.discard(listener)
 
-    def close(self) -> None:
-        """End every stream; its client takes it up again elsewhere, by the last id that it got."""
+    def end(self) -> None:
+        """End every stream, now and from now on; its client takes it up again elsewhere, by the last id that it got.
+        Waits for nothing.
+        """
         with self._changed:
             self._closed = True
             for listener in self._listeners:
                 listener.hand_over(None)
             self._listeners.clear()
             self._changed.notify()
+
+    def close(self) -> None:
+        """End every stream, and the thread."""
+        self.end()
         if self._thread is not None:
             self._thread.join(CLOSE_SECONDS)
 

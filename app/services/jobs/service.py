@@ -25,6 +25,8 @@ from app.services.jobs.views import JobPage, JobView, view_of
 from app.services.paging import cut, id_before
 from app.settings import Settings
 
+Record = Callable[[Session, JobView], None]
+
 
 class Wakes(Protocol):
     """The dispatcher, as far as it is needed here."""
@@ -39,14 +41,20 @@ class Jobs:
     dispatcher: Wakes
     settings: Settings
 
-    def submit(self, project_id: str, spec: PretrainSpec | FinetuneSpec) -> JobView:
-        """Check all that can be known now, then queue the job. Raises InvalidRequest; then nothing is stored."""
+    def submit(self, project_id: str, spec: PretrainSpec | FinetuneSpec, record: Record | None = None) -> JobView:
+        """Check all that can be known now, then queue the job. Raises InvalidRequest; then nothing is stored.
+
+        `record` is called in the transaction that makes the job: what it writes, the answer to an idempotency key,
+        stands or falls with it. So no crash can leave a job without its answer, and a repetition never makes a second.
+        """
         with self.database.transaction() as session:
             row = _row(project_id, plan(session, project_id, spec, self.settings))
             row.created_at = now(session)
             row.queued_at = row.created_at if row.status == JobStatus.QUEUED else None
             jobs.insert(session, row)
             [view], wanted = _views(session, [row]), self._queues(session, row)
+            if record is not None:
+                record(session, view)
         self.dispatcher.wake(wanted)
         return view
 

@@ -76,7 +76,10 @@ def test_jobs_are_filtered_by_query(client: httpx2.Client, database: Database, s
     assert len(found("limit=200")) == 2
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=x", "status=sleeping"])
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=201", "limit=x", "cursor=x", "status=sleeping", "name=%00", "metadata.a=%00", "metadata.%00=a"],
+)
 def test_a_query_that_means_nothing_is_refused(client: httpx2.Client, query: str) -> None:
     assert client.get(f"/v1/jobs?{query}").status_code == 422
 
@@ -90,6 +93,11 @@ def test_pages_follow_each_other_by_cursor(client: httpx2.Client, database: Data
         seen += [view["id"] for view in page["data"]]
         cursor = page["next_cursor"]
     assert seen == made[::-1]
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/%00", "/v1/jobs/a%00/events", "/v1/models/%00", "/v1/models/a%00/archive"])
+def test_a_name_that_no_database_keeps_is_the_users_mistake(client: httpx2.Client, path: str) -> None:
+    assert client.get(path).status_code in {404, 422}
 
 
 @pytest.mark.parametrize(

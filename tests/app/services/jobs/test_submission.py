@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from app.contract.errors import ErrorCode, InvalidRequest
 from app.contract.job import JobStatus
@@ -129,6 +131,28 @@ def test_a_finetune_may_name_a_model_or_an_alias(jobs: Jobs, database: Database,
     for named in (model.id, "production"):
         view = submit(jobs, finetune(named, make_dataset(database, "labeled_vectors").id))
         assert (view.status, view.parent, view.parent_job_id) == (JobStatus.QUEUED, named, None)
+
+
+def test_what_is_recorded_with_a_job_stands_or_falls_with_it(jobs: Jobs, database: Database) -> None:
+    """The answer to an idempotency key is written so: no crash leaves a job without it."""
+    spec = job_spec_adapter.validate_python(language_model_spec(make_dataset(database).id))
+    before = _stored(database)
+
+    def break_down(_session: Session, _view: JobView) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        jobs.submit(DEFAULT_PROJECT_ID, spec, break_down)
+    assert _stored(database) == before
+    recorded: list[JobView] = []
+    view = jobs.submit(DEFAULT_PROJECT_ID, spec, lambda _, made: recorded.append(made))
+    assert recorded == [view]
+
+
+@pytest.mark.parametrize("field", [{"name": "a\0b"}, {"metadata": {"a\0": "b"}}, {"metadata": {"a": "\0"}}])
+def test_text_that_not_every_database_keeps_is_refused(database: Database, field: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        job_spec_adapter.validate_python(language_model_spec(make_dataset(database).id, **field))
 
 
 def test_a_data_set_that_does_not_exist_is_named(jobs: Jobs) -> None:
