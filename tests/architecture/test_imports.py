@@ -1,0 +1,47 @@
+"""Who may load what: import-linter's contracts, and what a fresh process really has loaded."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+#: Entry points of processes that must start quickly and stay small.
+WITHOUT_TORCH = ("app.main", "app.cli", "app.embedded.service", "worker.celery_app", "app.records.validate")
+CONTRACT_NEEDS = ("sqlalchemy", "fastapi", "celery", "numpy", "redis")
+
+
+def modules_after(*imported: str) -> set[str]:
+    """What a fresh process has loaded, by the first part of each name."""
+    code = f"import {', '.join(imported)}, sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("entry_point", WITHOUT_TORCH)
+def test_torch_stays_out(entry_point: str) -> None:
+    assert find_spec("torch") is not None
+    assert "torch" not in modules_after(entry_point)
+
+
+def test_the_api_loads_no_worker() -> None:
+    assert "worker" not in modules_after("app.main", "app.housekeeping", "app.dispatch")
+
+
+def test_the_training_process_loads_no_database_broker_or_server() -> None:
+    assert not modules_after("worker.training_process") & {"sqlalchemy", "celery", "redis", "fastapi", "uvicorn"}
+
+
+def test_the_contract_needs_pydantic_alone() -> None:
+    loaded = modules_after("app.contract.specs", "app.contract.messages", "app.contract.errors", "app.contract.sizes")
+    assert not loaded & {*CONTRACT_NEEDS, "torch"}
+
+
+def test_the_arrows_point_one_way() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]

@@ -1,0 +1,97 @@
+"""Real stores for every test that asks: SQLite and PostgreSQL, a Valkey, a folder, and the api in this process."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from starlette.testclient import TestClient
+
+from app.db.migrate import upgrade
+from app.db.session import Database
+from app.main import create_app
+from app.settings import Settings
+from app.storage import FolderStore
+from tests.support.postgres import TEMPLATE, PostgresServer, postgres_server
+from tests.support.valkey import valkey_server
+
+#: A Host that the loopback rules take.
+LOOPBACK = "http://127.0.0.1:8080"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_from_outside() -> None:
+    """Whoever runs the tests may have a service of their own."""
+    for name in [name for name in os.environ if name.startswith("PRETUNE_")]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_postgres_database(postgres: PostgresServer) -> Iterator[str]:
+    """An empty one, which nobody has migrated."""
+    with postgres.new_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "pretune.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """Migrated and empty, but for the project `default`."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "pretune.db")
+        yield from _opened(f"sqlite:///{tmp_path / 'pretune.db'}")
+    else:
+        postgres: PostgresServer = request.getfixturevalue("postgres")
+        with postgres.new_database(TEMPLATE) as url:
+            yield from _opened(url)
+
+
+def _opened(url: str) -> Iterator[Database]:
+    database = Database(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    yield database
+    database.dispose()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with valkey_server(tmp_path_factory.mktemp("broker")) as url:
+        yield url
+
+
+@pytest.fixture
+def valkey_url(valkey: str) -> str:
+    """An empty broker."""
+    with redis.Redis(unix_socket_path=valkey.removeprefix("redis+socket://")) as connection:
+        connection.flushall()
+    return valkey
+
+
+@pytest.fixture
+def settings(database: Database, valkey_url: str, tmp_path: Path) -> Settings:
+    url = database.engine.url.render_as_string(hide_password=False)
+    return Settings(data_dir=tmp_path, database_url=url, broker_url=valkey_url)
+
+
+@pytest.fixture
+def store(settings: Settings) -> FolderStore:
+    return FolderStore(settings.artifacts_dir)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    with TestClient(create_app(settings), base_url=LOOPBACK) as client:
+        yield client
