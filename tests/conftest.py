@@ -17,6 +17,8 @@ from app.storage import FolderStore
 from tests.support.postgres import TEMPLATE, PostgresServer, postgres_server
 from tests.support.valkey import valkey_server
 
+#: Little enough to be exceeded in a test.
+MAX_UPLOAD_BYTES = 2 << 20
 #: A Host that the loopback rules take.
 LOOPBACK = "http://127.0.0.1:8080"
 
@@ -52,8 +54,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """Migrated and empty, but for the project `default`."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "pretune.db")
-        yield from _opened(f"sqlite:///{tmp_path / 'pretune.db'}")
+        path = tmp_path / "data" / "pretune.db"
+        path.parent.mkdir()
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield from _opened(f"sqlite:///{path}")
     else:
         postgres: PostgresServer = request.getfixturevalue("postgres")
         with postgres.new_database(TEMPLATE) as url:
@@ -83,7 +87,9 @@ def valkey_url(valkey: str) -> str:
 @pytest.fixture
 def settings(database: Database, valkey_url: str, tmp_path: Path) -> Settings:
     url = database.engine.url.render_as_string(hide_password=False)
-    return Settings(data_dir=tmp_path, database_url=url, broker_url=valkey_url)
+    return Settings(
+        data_dir=tmp_path / "data", database_url=url, broker_url=valkey_url, max_upload_bytes=MAX_UPLOAD_BYTES
+    )
 
 
 @pytest.fixture
