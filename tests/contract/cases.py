@@ -9,7 +9,7 @@ from torch import Tensor
 
 from app.contract.compatibility import MethodKey
 from app.contract.messages import Assignment
-from tests.contract import language_model
+from tests.contract import autoencoder, classification, language_model, regression
 
 Batch = dict[str, Tensor]
 
@@ -29,8 +29,25 @@ class Case:
     ]
 
 
+def texts_alone(batch: Batch) -> list[Batch]:
+    """Without the padding that longer mates ask for."""
+    rows = [{name: tensor[row : row + 1] for name, tensor in batch.items()} for row in range(len(batch["tokens"]))]
+    return [row | {"tokens": row["tokens"][:, : int(row["lengths"])]} for row in rows]
+
+
 CASES: Mapping[MethodKey, Case] = {
     ("pretrain", "causal_language_model"): Case(
         language_model.assignment, lambda module, batch: module(batch["tokens"])
     ),
+    ("pretrain", "autoencoder"): Case(autoencoder.of_images),
+    ("pretrain", "regression"): Case(regression.pretrained),
+    ("finetune", "classification"): Case(classification.of_text, examples=texts_alone),
+    ("finetune", "regression"): Case(regression.of_vectors),
+}
+
+#: Other inputs and strategies of the same methods.
+VARIANTS: Mapping[str, Case] = {
+    "autoencoder-of-vectors": Case(autoencoder.of_vectors),
+    "classification-by-a-linear-probe": Case(classification.of_vectors_by_a_linear_probe),
+    "regression-of-text": Case(regression.of_text, examples=texts_alone),
 }

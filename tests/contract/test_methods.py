@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from app.contract.messages import Assignment, ReportLine
-from tests.contract.cases import CASES, Case
+from tests.contract.cases import CASES, VARIANTS, Case
 from tests.contract.runs import (
     continued,
     final_checkpoint,
@@ -21,7 +21,9 @@ from tests.contract.runs import (
 from worker.export import load_model
 from worker.training.resolution import resolve
 
-every_method = pytest.mark.parametrize("case", CASES.values(), ids=["-".join(key) for key in CASES])
+every_method = pytest.mark.parametrize(
+    "case", [*CASES.values(), *VARIANTS.values()], ids=[*("-".join(key) for key in CASES), *VARIANTS]
+)
 
 
 @every_method

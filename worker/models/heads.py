@@ -26,13 +26,11 @@ def pool(encoded: Tensor, lengths: Tensor) -> Tensor:
 
 def encode_example(body: Body, batch: Mapping[str, Tensor]) -> Tensor:
     """One vector an example, whatever the body gives: [B, D]"""
-    if (encoding := batch.get("encoding")) is not None:
-        return encoding  # made before: a frozen body need not repeat itself
     encoded = body.encode(batch)
     return pool(encoded, batch["lengths"]) if encoded.dim() == 3 else encoded
 
 
-class _Task(nn.Module):
+class Task(nn.Module):
     """A body with one linear layer on top."""
 
     def __init__(self, body: Body, num_outputs: int) -> None:
@@ -59,15 +57,18 @@ class _Task(nn.Module):
         return outputs
 
 
-class Classifier(_Task):
+class Classifier(Task):
     """A logit a label."""
+
+    def __init__(self, body: Body, num_labels: int) -> None:
+        super().__init__(body, num_labels)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """-> logits [B, L]"""
         return self.read(batch)
 
 
-class Regressor(_Task):
+class Regressor(Task):
     """The head reads onto standardised targets, on which the loss is taken; answers are in the targets' own units."""
 
     def __init__(self, body: Body, target_size: int) -> None:

@@ -1,7 +1,10 @@
 """Brings raw numbers to zero mean and unit variance inside the module, so that a model folder takes raw user input.
 
-Legend: B batch, F features, C channels, H height, W width, K targets. Knows no data set: `fit` is given arrays.
+Legend: B batch, n examples of a chunk, F features, C channels, H height, W width, K targets.
+Knows no data set: `fit` is given numbers.
 """
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -27,18 +30,25 @@ class Standardization(nn.Module):
         self.register_buffer("std", torch.ones(shape))
 
     @torch.no_grad()
-    def fit(self, values: Tensor) -> None:
-        """Learn mean and spread from values [N, F] or [N, C, H, W], of the training split alone.
+    def fit(self, chunks: Iterable[Tensor]) -> None:
+        """Learn mean and spread from values [n, F] or [n, C, H, W], a chunk at a time, of the training split alone.
 
-        Channel by channel in double precision: sums over many pixels lose digits in single, and one channel at a
-        time keeps the copies small.
+        In double precision, each chunk about its own mean (Chan et al. 1979, eq. 2.1): the difference of two large sums
+        of squares would lose what varies little.
         """
-        for index in range(len(self.mean)):
-            column = values[:, index].double()
-            mean, spread = column.mean(), column.std(correction=0)
-            constant = spread <= NEGLIGIBLE_SPREAD * mean.abs()
-            self.mean[index] = mean
-            self.std[index] = 1.0 if constant else spread
+        count, mean, squares = 0, torch.zeros(self.mean.numel()).double(), torch.zeros(self.mean.numel()).double()
+        for chunk in chunks:
+            numbers = chunk.double().movedim(1, 0).flatten(1)  # [F, n] or [C, n * H * W]
+            added = numbers.shape[1]
+            difference = numbers.mean(1) - mean
+            squares += (numbers - numbers.mean(1, keepdim=True)).square().sum(1)
+            squares += difference.square() * count * added / (count + added)
+            mean += difference * added / (count + added)
+            count += added
+        spread = (squares / count).sqrt()
+        constant = spread <= NEGLIGIBLE_SPREAD * mean.abs()
+        self.mean.copy_(mean.view_as(self.mean))
+        self.std.copy_(spread.masked_fill(constant, 1.0).view_as(self.std))
 
     def forward(self, values: Tensor) -> Tensor:
         """Raw numbers of any dtype -> float, standardised; the shape stays."""

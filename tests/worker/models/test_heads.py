@@ -30,7 +30,7 @@ def test_a_classifier_gives_a_logit_a_label() -> None:
 def test_a_regressor_answers_in_the_units_of_its_targets() -> None:
     module = Regressor(MlpBody((4,), (8,)), target_size=2)
     targets = torch.randn(200, 2) * torch.tensor([10.0, 0.1]) + torch.tensor([1_000.0, -3.0])
-    module.target_standardization.fit(targets)
+    module.target_standardization.fit([targets])
     batch = {"inputs": torch.randn(7, 4)}
 
     expected = module.read(batch) * targets.std(0, correction=0) + targets.mean(0)
@@ -50,10 +50,3 @@ def test_a_frozen_body_gets_no_gradient_and_no_dropout() -> None:
         "head.weight",
         "head.bias",
     ]
-
-
-def test_an_encoding_made_before_is_read_as_it_is() -> None:
-    module = Classifier(MlpBody((4,), (8,)), num_labels=2)
-    batch = {"inputs": torch.randn(3, 4)}
-
-    torch.testing.assert_close(module({"encoding": module.body.encode(batch)}), module(batch))

@@ -1,0 +1,54 @@
+"""Assignments of tiny jobs, and untrained parents for those that need one."""
+
+from pathlib import Path
+from typing import Any
+
+from app.contract.messages import Assignment, DatasetInput
+from app.contract.specs import job_spec_adapter
+from worker.methods import BUILDERS
+from worker.training.seed import seed_preparation
+
+DATASET_ID = "ds_" + "0" * 32
+
+TRAINING: dict[str, Any] = {
+    "duration": {"steps": 30},
+    "batch_size": 16,
+    "gradient_accumulation_steps": 2,
+    "optimizer": {"type": "adamw", "learning_rate": 1e-2},
+    "schedule": {"type": "cosine", "warmup_steps": 3},
+    "validation_fraction": 0.2,
+    "seed": 7,
+}
+
+
+def pretraining(folder: Path, dataset: DatasetInput, method: dict[str, Any]) -> Assignment:
+    return _assignment(folder, dataset, {"kind": "pretrain", "method": method})
+
+
+def finetuning(
+    folder: Path,
+    dataset: DatasetInput,
+    parent: Assignment,
+    method: dict[str, Any],
+    strategy: str = "full",
+    learning_rate: float = 1e-2,
+) -> Assignment:
+    """From the parent as it is before its first step."""
+    training = TRAINING | {"optimizer": {"type": "adamw", "learning_rate": learning_rate}}
+    spec = {"kind": "finetune", "parent": "model_1", "method": method, "strategy": {"type": strategy}}
+    model = folder / "parent_model"
+    model.mkdir(exist_ok=True)
+    seed_preparation(parent.spec.training.seed)
+    BUILDERS[parent.spec.kind, parent.spec.method.type](parent, lambda _: None).export(model)
+    return _assignment(folder, dataset, spec | {"training": training}).model_copy(update={"parent_model": model})
+
+
+def _assignment(folder: Path, dataset: DatasetInput, spec: dict[str, Any]) -> Assignment:
+    return Assignment(
+        job_id="job_1",
+        attempt=1,
+        spec=job_spec_adapter.validate_python({"dataset": DATASET_ID, "training": TRAINING} | spec),
+        dataset=dataset,
+        output_dir=folder / "output",
+        cache_dir=folder / "cache",
+    )

@@ -1,0 +1,18 @@
+"""Classifiers: of texts from a language model, and of vectors on an autoencoder's body that stays as it is."""
+
+from pathlib import Path
+
+from app.contract.messages import Assignment
+from tests.contract import autoencoder, datasets, language_model
+from tests.contract.assignments import finetuning
+
+
+def of_text(folder: Path) -> Assignment:
+    parent = language_model.assignment(folder)
+    return finetuning(folder, datasets.labeled_text(folder), parent, {"type": "classification"})
+
+
+def of_vectors_by_a_linear_probe(folder: Path) -> Assignment:
+    parent = autoencoder.of_vectors(folder)
+    method = {"type": "classification"}
+    return finetuning(folder, parent.dataset, parent, method, strategy="frozen", learning_rate=0.1)

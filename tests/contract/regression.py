@@ -1,0 +1,25 @@
+"""Regressions onto two targets: pretrained, and fine-tuned from that parent or from a language model."""
+
+from pathlib import Path
+
+from app.contract.messages import Assignment
+from tests.contract import datasets, language_model
+from tests.contract.assignments import finetuning, pretraining
+
+
+def pretrained(folder: Path) -> Assignment:
+    folder.mkdir(parents=True, exist_ok=True)
+    architecture = {"type": "mlp", "hidden_widths": [16], "dropout": 0.1}
+    return pretraining(
+        folder, datasets.vectors(folder, "scored_vectors"), {"type": "regression", "architecture": architecture}
+    )
+
+
+def of_vectors(folder: Path) -> Assignment:
+    parent = pretrained(folder)
+    return finetuning(folder, parent.dataset, parent, {"type": "regression"})
+
+
+def of_text(folder: Path) -> Assignment:
+    parent = language_model.assignment(folder)
+    return finetuning(folder, datasets.scored_text(folder), parent, {"type": "regression"})

@@ -1,0 +1,136 @@
+"""What methods share that learn from separate examples: vectors, images or texts, each with its answer or with none.
+
+Legend: B batch, T tokens, S the shape of one example.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from tokenizers import Tokenizer
+from torch import nn
+
+from app.contract import sizes
+from app.contract.messages import Assignment
+from app.contract.model_folder import BodyDescription, Granularity, InputKind, Label, ModelDescription
+from app.contract.specs import FinetuneSpec, PretrainSpec
+from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture
+from app.contract.specs.training import TrainingOptions
+from worker.data.arrays import read_array_data
+from worker.data.examples import Answers, DataSet, Subset
+from worker.data.order import Indices
+from worker.data.splits import split
+from worker.data.steps import ExampleSteps
+from worker.export import export_model
+from worker.models.standardization import Standardization
+from worker.training.protocols import Batch, Log
+from worker.training.single_loss import SingleLossMethod
+
+Model = TypeVar("Model", bound=nn.Module)
+
+#: Numbers of a chunk that standardisation is fitted to.
+_FIT_NUMBERS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    training: Subset
+    validation: Subset
+
+
+class ExampleMethod(SingleLossMethod, Generic[Model]):
+    """A batch has `inputs` [B, S], or `tokens` int64 [B, T] and `lengths` int64 [B]; and its answers, by name."""
+
+    def __init__(
+        self,
+        model: Model,
+        description: ModelDescription,
+        sides: Sides,
+        options: TrainingOptions,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
+        num_micro_batches = options.gradient_accumulation_steps
+        steps = ExampleSteps(sides.training, options.batch_size, num_micro_batches, options.seed)
+        super().__init__(model, steps, num_validation_examples=len(sides.validation))
+        self.model = model
+        self._validation = sides.validation
+        self._evaluation_batch_size = options.batch_size // num_micro_batches
+        self._description = description
+        self._tokenizer = tokenizer
+
+    def weight(self, batch: Batch) -> int:
+        return len(next(iter(batch.values())))
+
+    def validation_batches(self) -> Iterator[Batch]:
+        for batch in self._validation.batches(self._evaluation_batch_size):
+            yield {name: tensor.to(self.compute.device) for name, tensor in batch.items()}
+
+    def describe(self) -> ModelDescription:
+        return self._description
+
+    def export(self, folder: Path) -> None:
+        export_model(folder, self.module, self._description, self._tokenizer)
+
+
+def parted(
+    training: DataSet,
+    validation: DataSet | None,
+    options: TrainingOptions,
+    answers: Callable[[DataSet], Answers] = lambda _: {},
+    strata: Indices | None = None,
+) -> Sides:
+    """What is trained on, and what validates it: a data set of its own, or a part cut off the training data."""
+    if validation is not None:
+        return Sides(training.all_with(answers(training)), validation.all_with(answers(validation)))
+    cut = split(training.keys, strata, options.validation_fraction, options.seed)
+    answered = answers(training)
+    return Sides(Subset(training.examples, cut.train, answered), Subset(training.examples, cut.validation, answered))
+
+
+def pretraining_data(assignment: Assignment, log: Log) -> tuple[DataSet, DataSet | None]:
+    """Vectors or images, and those of the validation data set, if one was named."""
+    training = read_array_data(assignment.dataset)
+    log(f"Read {len(training.examples):,} examples.")
+    if assignment.validation_dataset is None:
+        return training, None
+    return training, read_array_data(assignment.validation_dataset, training.examples.shape)
+
+
+def pretrained_body(
+    architecture: MlpArchitecture | ConvArchitecture, data: DataSet, code_size: int | None = None
+) -> BodyDescription:
+    """Of a body that reads these vectors or images."""
+    shape = data.examples.shape
+    assert shape is not None
+    return BodyDescription(
+        architecture=architecture,
+        input=InputKind.FEATURES if len(shape) == 1 else InputKind.IMAGE,
+        granularity=Granularity.EXAMPLE,
+        input_shape=shape,
+        code_size=code_size,
+    )
+
+
+def fit_inputs(standardization: Standardization, training: Subset) -> None:
+    num_rows = max(1, _FIT_NUMBERS // prod(training.examples.shape or ()))
+    standardization.fit(batch["inputs"] for batch in training.batches(num_rows))
+
+
+def described(
+    spec: PretrainSpec | FinetuneSpec,
+    body: BodyDescription,
+    *,
+    labels: tuple[Label, ...] | None = None,
+    target_size: int | None = None,
+) -> ModelDescription:
+    num_outputs = len(labels) if labels is not None else target_size
+    return ModelDescription(
+        kind=spec.kind,
+        method=spec.method.type,
+        body=body,
+        labels=labels,
+        target_size=target_size,
+        num_parameters=sizes.num_parameters((spec.kind, spec.method.type), body, num_outputs),
+    )
