@@ -9,8 +9,9 @@ from pathlib import Path
 from app.client import Api
 from app.client.following import follow_to_success
 from app.embedded.lock import holder_of
-from tests.e2e.running import RunningService, environment_of, exists, running, up_command
+from tests.e2e.running import RunningService, environment_of, running, up_command
 from tests.e2e.specs import pretrain, text_file
+from tests.support.processes import exists
 from tests.support.waiting import wait_until
 
 LONG = {"duration": {"steps": 100_000}, "checkpoint_every": {"steps": 20}, "evaluate_every": {"steps": 20}}

@@ -15,10 +15,10 @@ from app.db import workers
 from app.db.session import Database, now
 from app.dispatch import Dispatcher
 from app.settings import Settings
+from tests.support.processes import exists
 from tests.support.scripted_training import weights_after
 from tests.support.training_jobs import TrainingJobs, traced, traced_pids
 from tests.support.waiting import wait_until
-from tests.worker.supervisor.test_faults import is_gone
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 COMMAND = (sys.executable, "-m", "celery", "-A", "tests.support.scripted_trainer", "worker")
@@ -65,7 +65,7 @@ def test_sigterm_gives_the_job_back_at_once_and_another_worker_finishes_it(
     assert time.monotonic() - asked_at < 5.0
     row = training_jobs.get(job_id)
     assert (row.status, row.lost_attempts) == (JobStatus.QUEUED, 0)
-    assert is_gone(traced_pids(trace)[0])
+    assert not exists(traced_pids(trace)[0])
     start_worker()
     training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
     assert training_jobs.weights(job_id) == weights_after(60)
@@ -83,8 +83,8 @@ def test_sigkill_leaves_no_process_and_another_worker_resumes_when_the_lease_has
     spares = _training_processes_of(first.pid)
     first.kill()
     killed_at = time.monotonic()
-    for pid in {*spares, *traced_pids(trace)}:
-        wait_until(lambda pid=pid: is_gone(pid), 2.0, "no training process outlives its worker")  # type: ignore[misc]
+    left = {*spares, *traced_pids(trace)}
+    wait_until(lambda: not any(map(exists, left)), 2.0, "no training process outlives its worker")
     training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
     assert time.monotonic() - killed_at < trainer_settings.lease_seconds + 5.0
     assert training_jobs.weights(job_id) == weights_after(8)
@@ -104,7 +104,7 @@ def test_a_worker_frozen_beyond_its_lease_finds_its_writes_refused(
     start_worker()
     wait_until(lambda: training_jobs.get(job_id).attempt == 2, 20, "the second worker should take the job over")
     first.send_signal(signal.SIGCONT)
-    wait_until(lambda: is_gone(traced_pids(trace)[0]), 5.0, "the first worker should kill its process")
+    wait_until(lambda: not exists(traced_pids(trace)[0]), 5.0, "the first worker should kill its process")
     training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
     assert training_jobs.outcomes(job_id) == ["lost", "succeeded"]
     assert training_jobs.weights(job_id) == weights_after(30)

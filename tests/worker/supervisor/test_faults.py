@@ -1,6 +1,5 @@
 """Training processes that crash, hang, lie and refuse to end; each job comes to the one right end."""
 
-import os
 import threading
 import time
 from pathlib import Path
@@ -13,18 +12,11 @@ from app.contract.job import JobStatus
 from app.db.session import Database
 from app.db.tables import JobRow
 from app.settings import Settings
+from tests.support.processes import exists
 from tests.support.scripted_training import weights_after
 from tests.support.training_jobs import TrainingJobs, traced, traced_pids
 from tests.support.waiting import wait_until
 from tests.worker.supervisor.conftest import StartTrainer
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_a_killed_process_is_retried_from_its_last_checkpoint(
@@ -98,7 +90,7 @@ def test_a_cancel_stops_within_two_seconds_what_does_not_listen(
     assert time.monotonic() - asked_at < 2.0
     assert (training_jobs.outcomes(job_id), row.error, row.model_id) == (["cancelled"], None, None)
     assert [row.step for row in training_jobs.checkpoints(job_id)] == [2]
-    assert all(is_gone(pid) for pid in traced_pids(trace))
+    assert not any(map(exists, traced_pids(trace)))
 
 
 def test_a_cancel_lets_a_process_that_listens_write_a_checkpoint(
@@ -207,7 +199,7 @@ def test_an_owner_that_lost_its_lease_kills_its_process_and_writes_nothing(
         row.lease_owner, row.attempt = "wrk_other", 2
     last_event = max(event["step"] for event in training_jobs.events(job_id, "metrics"))
     (pid,) = traced_pids(trace)
-    wait_until(lambda: is_gone(pid), 2.0, "the process should be killed")
+    wait_until(lambda: not exists(pid), 2.0, "the process should be killed")
     row = training_jobs.get(job_id)
     assert (row.lease_owner, row.attempt, row.status) == ("wrk_other", 2, JobStatus.RUNNING)
     assert max(event["step"] for event in training_jobs.events(job_id, "metrics")) <= last_event + 1
