@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from app.services.keys import Keys
     from app.settings import Settings
 
 FAILED = 1
@@ -123,6 +124,57 @@ def version(as_json: AsJson = False) -> None:
     _print_json({"version": number}) if as_json else typer.echo(number)
 
 
+@keys.command("create")
+def create_key(
+    project: Annotated[str, typer.Option(help="Whose resources it opens; made where it is new.")] = "default",
+    name: Annotated[str, typer.Option(help="What it is for.")] = "key",
+    expires_days: Annotated[int | None, typer.Option(help="Days until it ends; for good where not given.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key, and print it: this once, for it is not kept. Only the key goes to the standard output."""
+    with _keys(data_dir) as stored:
+        view, text = stored.create(project, name, expires_days)
+    if as_json:
+        _print_json(view.model_dump(mode="json") | {"key": text})
+        return
+    typer.echo(
+        f"{view.id}, a key of the project {project}. It is shown this once; send it as a Bearer token:", err=True
+    )
+    typer.echo(text)
+
+
+@keys.command("list")
+def list_keys(
+    project: Annotated[str | None, typer.Option(help="Those of one project alone.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """The keys, without their secrets."""
+    with _keys(data_dir) as stored:
+        views = [view.model_dump(mode="json") for view in stored.list_of(project)]
+    if as_json:
+        _print_json(views)
+        return
+    for view in views:
+        times = {name.removesuffix("_at"): at for name, at in view.items() if at and name.endswith("_at")}
+        dates = [f"{what} {at[:16]}Z" for what, at in times.items()]
+        typer.echo(f"{view['id']}  {view['prefix']}  {view['project_id']}  {view['name']}  ({', '.join(dates)})")
+
+
+@keys.command("revoke")
+def revoke_key(
+    key: Annotated[str, typer.Argument(help="Its id or its prefix, as `pretune keys list` shows them.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Refuse a key for good, within seconds."""
+    with _keys(data_dir) as stored:
+        view = stored.revoke(key)
+    told = f"Revoked {view.id} ({view.name}) of the project {view.project_id}."
+    _print_json(view.model_dump(mode="json")) if as_json else typer.echo(told)
+
+
 def main() -> None:
     app()
 
@@ -132,6 +184,31 @@ def _settings(**given: Any) -> "Settings":
     from app.settings import Settings
 
     return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+@contextmanager
+def _keys(data_dir: Path | None) -> "Iterator[Keys]":
+    """Those of the embedded database or of PRETUNE_DATABASE_URL, which is brought to this version's schema first."""
+    from sqlalchemy.exc import OperationalError
+
+    from app.contract.errors import ServiceError
+    from app.db.migrate import UnknownSchema, upgrade
+    from app.db.session import Database
+    from app.services.keys import Keys
+
+    settings = _settings(data_dir=data_dir)
+    if settings.database_url is None:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database(settings.resolved_database_url)
+    try:
+        upgrade(settings.resolved_database_url)
+        yield Keys(database)
+    except ServiceError as error:
+        _fail(error.detail, FAILED)
+    except (UnknownSchema, OperationalError) as error:
+        _fail(f"The database cannot be used: {error}", FAILED)
+    finally:
+        database.dispose()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from fastapi import FastAPI
 
 from app.api import datasets, events, inference, jobs, models
+from app.api.auth import Gate
 from app.api.deps import Services
 from app.api.errors import install_error_handlers
 from app.api.stopping import when_told_to_stop
@@ -14,7 +15,9 @@ from app.dispatch import Dispatcher
 from app.inference_client import InferenceClient
 from app.processes import ChildStarter
 from app.records.pool import ValidatorPool
+from app.services.authentication import Authenticator
 from app.services.jobs.feed import EventFeed
+from app.services.keys import Keys, secure
 from app.services.uploads import sweep, uploads_folder
 from app.settings import Settings
 from app.storage import FolderStore
@@ -47,6 +50,7 @@ def _services(settings: Settings) -> Iterator[Services]:
     """Everything that a process holds, and its end in reverse order."""
     sweep(uploads_folder(settings))
     database = Database(settings.resolved_database_url)
+    secure(database, settings)
     validators = ValidatorPool(
         ChildStarter(), memory_bytes=settings.validator_memory_bytes, timeout_seconds=settings.validator_seconds
     )
@@ -61,6 +65,7 @@ def _services(settings: Settings) -> Iterator[Services]:
             inference=InferenceClient(database, settings),
             validators=validators,
             events=events,
+            gate=Gate(settings, Authenticator(Keys(database))),
         )
     finally:
         events.close()

@@ -4,6 +4,7 @@ The defaults are those of `pretune up`: SQLite, an embedded Valkey and a folder,
 """
 
 import hashlib
+import ipaddress
 import os
 import tempfile
 from functools import cached_property
@@ -70,6 +71,11 @@ class Settings(BaseSettings):
         return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
     @property
+    def on_loopback(self) -> bool:
+        """Whether the api listens to this machine alone."""
+        return is_loopback(self.host)
+
+    @property
     def broker_socket(self) -> Path:
         """Where the embedded Valkey listens: in data_dir, or elsewhere where that path is too long for a socket's."""
         path = self.data_dir.absolute() / "broker" / "valkey.sock"
@@ -96,3 +102,13 @@ class Settings(BaseSettings):
     def cache_dir(self) -> Path:
         """What can be made again: fetched inputs, tokenised data, loaded models."""
         return self.data_dir.absolute() / "cache"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own, by which no other machine can reach it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

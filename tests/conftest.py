@@ -99,5 +99,5 @@ def store(settings: Settings) -> FolderStore:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings), base_url=LOOPBACK) as client:
+    with TestClient(create_app(settings), base_url=LOOPBACK, client=("127.0.0.1", 50_000)) as client:
         yield client

@@ -1,8 +1,25 @@
-"""Who calls."""
+"""Who calls. A key belongs to a project, and whoever presents it acts for that project.
+
+A service that listens on loopback and has never had a key asks for none: everything belongs to the project `default`.
+Then it answers only what comes from this machine on purpose. A page of some site in this machine's browser does not:
+by DNS rebinding it can reach us under its own name, which the Host header tells, and a form that it posts across sites
+carries its Origin.
+"""
 
 from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlsplit
 
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from app.contract.errors import Forbidden, Unauthenticated
 from app.db.tables import DEFAULT_PROJECT_ID
+from app.services.authentication import Authenticator
+from app.services.keys import BOOTSTRAP_PREFIX, Presented
+from app.settings import Settings, is_loopback
+
+BEARER = HTTPBearer(auto_error=False, description="An API key: `pretune keys create` makes one.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,5 +30,79 @@ class Caller:
     key_id: str | None = None
 
 
-async def get_caller() -> Caller:
-    return Caller(DEFAULT_PROJECT_ID)
+@dataclass(frozen=True, slots=True)
+class Gate:
+    settings: Settings
+    authenticator: Authenticator
+
+    async def caller(self, request: Request, key: str | None) -> Caller:
+        """Raises Unauthenticated and Forbidden. A key that nobody asked for is not looked at."""
+        if await self._is_open():
+            _check_local(request, self.settings)
+            return Caller(DEFAULT_PROJECT_ID)
+        if key is None:
+            raise Unauthenticated(
+                "This service asks for a key: send it as `Authorization: Bearer <key>`. "
+                "`pretune keys create` makes one."
+            )
+        found = await self.authenticator.find(key)
+        if found is None:
+            raise Unauthenticated(
+                f"{_named(key)} is unknown, revoked or expired. "
+                "`pretune keys list` shows those that stand, and `pretune keys create` makes a new one."
+            )
+        return Caller(found.project_id, found.id)
+
+    async def _is_open(self) -> bool:
+        return self.settings.on_loopback and not await self.authenticator.any_made()
+
+
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
+
+
+async def get_caller(request: Request, credentials: Credentials) -> Caller:
+    gate: Gate = request.app.state.services.gate
+    return await gate.caller(request, credentials.credentials if credentials else None)
+
+
+async def get_observer(request: Request, credentials: Credentials) -> None:
+    """For figures of the whole service: on loopback open to this machine, elsewhere to every key."""
+    gate: Gate = request.app.state.services.gate
+    if gate.settings.on_loopback:
+        _check_local(request, gate.settings)
+    else:
+        await get_caller(request, credentials)
+
+
+def _check_local(request: Request, settings: Settings) -> None:
+    if request.client is not None and not is_loopback(request.client.host):
+        raise Unauthenticated(
+            "This service has no key yet, and until then answers its own machine alone. "
+            "Make one with `pretune keys create`."
+        )
+    host = request.headers.get("host", "")
+    if not is_loopback(_name(host)) and _name(host) not in settings.allowed_hosts:
+        raise Forbidden(
+            f"Without keys this service is reached as localhost, and not as {host!r}. Use that name, "
+            "add yours to PRETUNE_ALLOWED_HOSTS, or make a key with `pretune keys create`."
+        )
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("://")[2].lower() != host.lower():
+        raise Forbidden(
+            f"Without keys this service takes no calls from pages of another origin, such as {origin!r}. "
+            "Make a key with `pretune keys create` and send it."
+        )
+
+
+def _named(key: str) -> str:
+    """How a key is called where its secret must not be read."""
+    prefix = Presented.of(key).prefix
+    return "The key" if prefix == BOOTSTRAP_PREFIX else f"The key {prefix}..."
+
+
+def _name(host: str) -> str:
+    """A Host header without its port, and an IPv6 address without its brackets; empty where it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from app.api.auth import Caller, get_caller
+from app.api.auth import Caller, Gate, get_caller
 from app.db.session import Database
 from app.dispatch import Dispatcher
 from app.inference_client import InferenceClient
@@ -27,6 +27,7 @@ class Services:
     inference: InferenceClient
     validators: ValidatorPool
     events: EventFeed
+    gate: Gate
 
 
 async def get_services(request: Request) -> Services:
