@@ -12,9 +12,10 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.db import duties, queue, workers
+from app.db import duties, idempotency, queue, workers
 from app.db.session import Database, now
 from app.dispatch import Dispatcher, queues_for
+from app.services.idempotency import KEPT_FOR
 from app.settings import Settings
 
 SWEEP_SECONDS = 600.0
@@ -97,4 +98,5 @@ class Housekeeping:
 
 def _sweep(session: Session, at: datetime) -> Collection[str]:
     workers.sweep(session, at - WORKER_FORGOTTEN_AFTER)
+    idempotency.sweep(session, at - KEPT_FOR)
     return ()

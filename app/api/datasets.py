@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
+from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.deps import Caller, Services, get_caller, get_services
 from app.api.multipart import receive_form
 from app.contract.errors import FieldError, InvalidRequest
@@ -92,17 +93,21 @@ ProjectCaller = Annotated[Caller, Depends(get_caller)]
 DatasetsService = Annotated[Datasets, Depends(get_datasets)]
 
 
-@router.post("", status_code=HTTPStatus.CREATED, openapi_extra=_FORM_SCHEMA)
+@router.post(
+    "", status_code=HTTPStatus.CREATED, response_model=DatasetView, responses=IN_FLIGHT, openapi_extra=_FORM_SCHEMA
+)
 def create_dataset(
-    caller: ProjectCaller,
     datasets: DatasetsService,
+    creation: ThisCreation,
     received: Annotated[DatasetUpload, Depends(receive_upload, scope="function")],
-    response: Response,
-) -> DatasetView:
+) -> Response:
     """Upload a file as an immutable data set. It is validated wholly before the answer."""
-    view = datasets.create(caller.project_id, received.upload, received.form)
-    response.headers["Location"] = f"/v1/datasets/{view.id}"
-    return view
+    return creation.answer(
+        lambda record: datasets.create(creation.caller.project_id, received.upload, received.form, record),
+        status=HTTPStatus.CREATED,
+        collection="/v1/datasets",
+        asked=[received.upload.sha256, received.form.model_dump(mode="json")],
+    )
 
 
 @router.get("")

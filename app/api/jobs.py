@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.deps import Caller, Services, get_caller, get_services
 from app.api.downloads import as_download
 from app.contract.base import PlainText
@@ -70,14 +71,17 @@ ResultsService = Annotated[JobResults, Depends(get_results)]
 JobId = Annotated[PlainText, Path(max_length=64)]
 
 
-@router.post("", status_code=HTTPStatus.ACCEPTED)
-def create_job(spec: JobSpec, caller: ProjectCaller, jobs: JobsService, response: Response) -> JobView:
+@router.post("", status_code=HTTPStatus.ACCEPTED, response_model=JobView, responses=IN_FLIGHT)
+def create_job(spec: JobSpec, jobs: JobsService, creation: ThisCreation) -> Response:
     """Ask for a job. It is checked as far as can be without reading data, and then waits in the queue; a fine-tune
     whose parent has not finished waits for it first.
     """
-    view = jobs.submit(caller.project_id, spec)
-    response.headers["Location"] = f"/v1/jobs/{view.id}"
-    return view
+    return creation.answer(
+        lambda record: jobs.submit(creation.caller.project_id, spec, record),
+        status=HTTPStatus.ACCEPTED,
+        collection="/v1/jobs",
+        asked=spec.model_dump(mode="json"),
+    )
 
 
 @router.post("/estimate")
@@ -148,18 +152,24 @@ def list_job_checkpoints(job_id: JobId, caller: ProjectCaller, results: ResultsS
     return results.checkpoints(caller.project_id, job_id)
 
 
-@router.post("/{job_id}/checkpoints/{step}/promote", status_code=HTTPStatus.CREATED, responses=NOT_FOUND)
+@router.post(
+    "/{job_id}/checkpoints/{step}/promote",
+    status_code=HTTPStatus.CREATED,
+    response_model=ModelView,
+    responses=NOT_FOUND | IN_FLIGHT,
+)
 def promote_checkpoint(
     job_id: JobId,
     step: Annotated[int, Path(ge=0, lt=2**63)],
-    caller: ProjectCaller,
     models: Annotated[Models, Depends(get_models)],
-    response: Response,
-) -> ModelView:
+    creation: ThisCreation,
+) -> Response:
     """Make a model of a checkpoint. One that is a model already is answered as it is."""
-    view = models.promote(caller.project_id, job_id, step)
-    response.headers["Location"] = f"/v1/models/{view.id}"
-    return view
+    return creation.answer(
+        lambda record: models.promote(creation.caller.project_id, job_id, step, record),
+        status=HTTPStatus.CREATED,
+        collection="/v1/models",
+    )
 
 
 @router.get("/{job_id}/artifacts", responses=NOT_FOUND)

@@ -15,6 +15,7 @@ from app.db.session import Database, now
 from app.db.tables import DatasetRow
 from app.records import DatasetReport, InvalidDataset
 from app.records.pool import ValidatorPool, ValidatorsBusy, ValidatorUnavailable
+from app.services.idempotency import Record
 from app.services.uploads import Upload
 from app.storage import ArtifactStore
 
@@ -63,22 +64,23 @@ class Datasets:
     store: ArtifactStore
     validators: ValidatorPool
 
-    def create(self, project_id: str, upload: Upload, form: DatasetForm) -> DatasetView:
+    def create(
+        self, project_id: str, upload: Upload, form: DatasetForm, record: Record[DatasetView] | None = None
+    ) -> DatasetView:
         """Validate the file, then store it, then make the row: whatever fails, nothing is left.
 
-        Raises InvalidRequest (`invalid_dataset`) with the located errors.
+        Raises InvalidRequest (`invalid_dataset`) with the located errors. `record` as in `Jobs.submit`.
         """
         report = self._validated(upload, form)
         key = f"{project_id}/blobs/{upload.sha256}"
         try:
-            row = self._stored(_row(project_id, upload, form, report, key), upload)
+            return self._stored(_row(project_id, upload, form, report, key), upload, record)
         except OSError as error:
             self._drop_if_unused(key)
             raise Unavailable(f"The file cannot be stored now: {error.strerror}.") from error
         except BaseException:
             self._drop_if_unused(key)
             raise
-        return _view(row)
 
     def page(self, project_id: str, cursor: str | None, limit: int) -> DatasetPage:
         with self.database.reading() as session:
@@ -121,7 +123,7 @@ class Datasets:
         except ValidatorUnavailable as error:
             raise Unavailable(f"The file cannot be validated now: {error}. Try again in a moment.") from error
 
-    def _stored(self, row: DatasetRow, upload: Upload) -> DatasetRow:
+    def _stored(self, row: DatasetRow, upload: Upload, record: Record[DatasetView] | None) -> DatasetView:
         """A deletion may take the shared bytes away until the row stands: then they are put again."""
         while True:
             if not self.store.exists(row.blob_key):
@@ -131,7 +133,10 @@ class Datasets:
                 if self.store.exists(row.blob_key):
                     row.created_at = now(session)
                     datasets.insert(session, row)
-                    return row
+                    view = _view(row)
+                    if record is not None:
+                        record(session, view)
+                    return view
 
     def _drop_if_unused(self, key: str) -> None:
         with self.database.transaction() as session:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.contract.errors import Conflict
 from app.contract.job import TERMINAL, JobStatus
+from app.db import datasets
 from app.db.tables import JobRow
 
 S = JobStatus
@@ -54,6 +55,7 @@ def retried(session: Session, row: JobRow) -> Move:
     """Back into the queue; or, where the parent is not there yet, back to waiting for it."""
     if row.status not in (S.FAILED, S.CANCELLED):
         raise _conflict(row, "retried", "only a failed or a cancelled job can be")
+    _check_data(session, row)
     fresh = {"error": None, "finished_at": None, "lost_attempts": 0, "wake_at": None, "wake_count": 0}
     if row.parent_job_id is None or row.parent_model_id is not None:
         return Move(S.QUEUED, fresh)
@@ -65,6 +67,16 @@ def retried(session: Session, row: JobRow) -> Move:
             f"The job {row.id} starts from the job {parent.id}, which has {parent.status}. Retry that first."
         )
     return Move(S.WAITING, fresh)
+
+
+def _check_data(session: Session, row: JobRow) -> None:
+    """Nothing holds the data of a job that has ended. What it needs again is held until this transaction ends."""
+    for dataset_id in filter(None, (row.dataset_id, row.validation_dataset_id)):
+        if datasets.get(session, row.project_id, dataset_id, lock="share") is None:
+            raise Conflict(
+                f"The job {row.id} trains on the data set {dataset_id}, which was deleted. "
+                "Upload the data again and ask for a new job."
+            )
 
 
 def _asked(request: StopRequest, to: JobStatus) -> Move:

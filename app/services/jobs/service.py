@@ -18,14 +18,13 @@ from app.db.jobs import JobFilters
 from app.db.session import Database, now
 from app.db.tables import JobRow
 from app.dispatch import queues_for
+from app.services.idempotency import Record
 from app.services.jobs.control import Move, cancelled, paused, resumed, retried
 from app.services.jobs.lookup import job_of
 from app.services.jobs.planning import Plan, plan
 from app.services.jobs.views import JobPage, JobView, view_of
 from app.services.paging import cut, id_before
 from app.settings import Settings
-
-Record = Callable[[Session, JobView], None]
 
 
 class Wakes(Protocol):
@@ -41,7 +40,9 @@ class Jobs:
     dispatcher: Wakes
     settings: Settings
 
-    def submit(self, project_id: str, spec: PretrainSpec | FinetuneSpec, record: Record | None = None) -> JobView:
+    def submit(
+        self, project_id: str, spec: PretrainSpec | FinetuneSpec, record: Record[JobView] | None = None
+    ) -> JobView:
         """Check all that can be known now, then queue the job. Raises InvalidRequest; then nothing is stored.
 
         `record` is called in the transaction that makes the job: what it writes, the answer to an idempotency key,

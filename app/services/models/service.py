@@ -15,6 +15,7 @@ from app.db.locking import Lock
 from app.db.session import Database, now
 from app.db.tables import CheckpointRow, ModelRow
 from app.services.files import Download
+from app.services.idempotency import Record
 from app.services.jobs.lookup import job_of
 from app.services.models.archive import zipped
 from app.services.models.views import Lineage, LineageEntry, ModelPage, ModelView, view_of
@@ -66,11 +67,11 @@ class Models:
             raise ServiceError(f"The store has lost {missing[0]} of {row.id}.", code=ErrorCode.MODEL_CORRUPTED)
         return Download(f"{row.id}.zip", "application/zip", zipped(self.store, reference))
 
-    def promote(self, project_id: str, job_id: str, step: int) -> ModelView:
+    def promote(self, project_id: str, job_id: str, step: int, record: Record[ModelView] | None = None) -> ModelView:
         """The model of a checkpoint; one that is a model already stays that model.
 
         The description is read between two transactions. Under the job's lock its trainer cannot give the checkpoint
-        up before it is registered.
+        up before it is registered. `record` as in `Jobs.submit`.
         """
         with self.database.reading() as session:
             job_of(session, project_id, job_id)
@@ -81,7 +82,10 @@ class Models:
             checkpoint = _checkpoint(session, job_id, step)
             known = models.of_checkpoint(session, job_id, step)
             row = known or models.register_checkpoint(session, job, checkpoint, description, now(session))
-            return _views(session, [row])[0]
+            [view] = _views(session, [row])
+            if record is not None:
+                record(session, view)
+            return view
 
     def put_alias(self, project_id: str, ref: str, alias: str) -> ModelView:
         """Point the alias at the model, wherever it pointed before. Raises InvalidRequest for a name that is none."""
