@@ -29,7 +29,7 @@ check: $(VENV)/.installed-test  ## format, lint, types, import rules
 	$(BIN)/lint-imports
 
 openapi: $(VENV)/.installed-test  ## write openapi.json anew after a change of the API
-	$(BIN)/python -m app.api.openapi
+	$(BIN)/python -m app.openapi
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

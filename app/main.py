@@ -1,18 +1,26 @@
 """The composition root of the api process: `uvicorn app.main:app`."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
+from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from app.api import datasets, events, inference, jobs, models
+from app.api import datasets, events, inference, jobs, methods, metrics, models, service
 from app.api.auth import Gate
 from app.api.deps import Services
+from app.api.docs import mount_docs
 from app.api.errors import install_error_handlers
+from app.api.metrics import RequestMetrics
+from app.api.openapi import DESCRIPTION, install_schema, operation_id
+from app.api.readiness import Readiness
+from app.api.requests import Requests
 from app.api.stopping import when_told_to_stop
+from app.api.strict_json import StrictJson
 from app.db.session import Database
 from app.dispatch import Dispatcher
 from app.inference_client import InferenceClient
+from app.logging import configure_logging
 from app.processes import ChildStarter
 from app.records.pool import ValidatorPool
 from app.services.authentication import Authenticator
@@ -22,22 +30,50 @@ from app.services.uploads import sweep, uploads_folder
 from app.settings import Settings
 from app.storage import FolderStore
 
-ROUTERS = (datasets.router, jobs.router, events.router, inference.router, models.router)
+ROUTERS = (
+    datasets.router,
+    jobs.router,
+    events.router,
+    inference.router,
+    models.router,
+    methods.router,
+    service.router,
+    metrics.router,
+)
+#: Their bodies are forms, which the handlers read as streams.
+UPLOADS = ("/v1/datasets",)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    app = FastAPI(title="Pretune", lifespan=_lifespan(settings or Settings()))
-    install_error_handlers(app)
+    settings = settings or Settings()
+    app = FastAPI(
+        title="Pretune",
+        version=version("pretune"),
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=operation_id,
+        lifespan=_lifespan(settings),
+    )
+    app.state.metrics = RequestMetrics()
     for router in ROUTERS:
         app.include_router(router)
+    mount_docs(app)
+    install_schema(app)
+    install_error_handlers(app)
+    app.add_middleware(
+        StrictJson, max_bytes=settings.max_json_bytes, max_depth=settings.max_json_depth, uploads=UPLOADS
+    )
+    app.add_middleware(Requests, metrics=app.state.metrics)  # the last is the outermost
     return app
 
 
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with _services(settings) as services:
-            app.state.services = services
+        configure_logging()
+        with _services(settings) as services, closing(_readiness(services)) as readiness:
+            app.state.services, app.state.readiness = services, readiness
             with when_told_to_stop(services.events.end):
                 yield
             services.inference.close()
@@ -72,6 +108,10 @@ def _services(settings: Settings) -> Iterator[Services]:
         validators.close()
         dispatcher.close()
         database.dispose()
+
+
+def _readiness(services: Services) -> Readiness:
+    return Readiness(services.database, services.store, services.settings)
 
 
 app = create_app()

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.deps import Caller, Services, get_caller, get_services
 from app.api.multipart import receive_form
+from app.api.refusals import validated
 from app.contract.errors import FieldError, InvalidRequest
 from app.services.datasets import (
     MAX_PREVIEW_RECORDS,
@@ -74,11 +75,11 @@ async def receive_upload(
 
 
 def _form(fields: dict[str, str]) -> DatasetForm:
-    """The fields beside the file; a field left empty is not given. A ValidationError is rendered as that of a body."""
+    """The fields beside the file; a field left empty is not given."""
     given: dict[str, Any] = {name: value for name, value in fields.items() if value}
     if "columns" in given:
         given["columns"] = _columns(given["columns"])
-    return DatasetForm.model_validate(given)
+    return validated(DatasetForm, given)
 
 
 def _columns(text: str) -> dict[str, str]:

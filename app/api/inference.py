@@ -65,6 +65,7 @@ def get_inference(services: Annotated[Services, Depends(get_services)]) -> Infer
     return Inference(services.database, services.inference)
 
 
+_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 ProjectCaller = Annotated[Caller, Depends(get_caller)]
 InferenceService = Annotated[Inference, Depends(get_inference)]
 
@@ -85,7 +86,7 @@ async def embed(
     return await _passed_on(request, inference.answer(caller.project_id, model, Operation.EMBED, body.as_json()))
 
 
-@router.post("/{model:path}/generate", response_model=GeneratedText)
+@router.post("/{model:path}/generate", response_model=GeneratedText, responses=_STREAM)
 async def generate(
     model: str, body: GenerateRequest, request: Request, caller: ProjectCaller, inference: InferenceService
 ) -> Response:

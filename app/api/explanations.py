@@ -1,0 +1,170 @@
+"""What each error code means and what to do about it: the titles of problems, and the pages at `/errors/{code}`."""
+
+from typing import NamedTuple
+
+from app.contract.errors import ErrorCode
+
+
+class Explanation(NamedTuple):
+    title: str
+    meaning: str
+    remedy: str
+
+
+EXPLANATIONS: dict[ErrorCode, Explanation] = {
+    ErrorCode.VALIDATION_FAILED: Explanation(
+        "The request is not valid",
+        "A field is missing, unknown, of the wrong type or out of its range, or two fields contradict each other.",
+        "Each entry of `errors` names the place and what it takes. `GET /v1/methods` tells the fields of each method.",
+    ),
+    ErrorCode.MALFORMED_JSON: Explanation(
+        "The body is no strict JSON",
+        "The body could not be read as JSON in UTF-8: a syntax error, NaN or Infinity, a key given twice, or values "
+        "nested too deeply.",
+        "The detail tells the line and the column. Write bodies with a JSON library.",
+    ),
+    ErrorCode.UNAUTHENTICATED: Explanation(
+        "An API key is needed",
+        "The request has no API key, or one that is unknown, expired or revoked.",
+        "Send `Authorization: Bearer <key>`. `pretune keys create` makes a key.",
+    ),
+    ErrorCode.FORBIDDEN_ORIGIN: Explanation(
+        "The request comes from a place that is not trusted",
+        "A service that runs without keys answers only requests made to this machine by name or address, and only "
+        "pages of its own. Anything else could be a web page that misuses your browser.",
+        "Call it as http://127.0.0.1 or http://localhost, or make a key with `pretune keys create` and send it.",
+    ),
+    ErrorCode.NOT_FOUND: Explanation(
+        "There is no such thing",
+        "Nothing is at this address: it never was, it was deleted, or it belongs to a project that your key does not.",
+        "Compare the id with the list that it should be in. `/docs` tells every address there is.",
+    ),
+    ErrorCode.METHOD_NOT_ALLOWED: Explanation(
+        "The address does not take this method",
+        "Something is at this address, but not for this HTTP method.",
+        "The header `Allow` of the answer tells the methods that it takes.",
+    ),
+    ErrorCode.PAYLOAD_TOO_LARGE: Explanation(
+        "The body is too large",
+        "The body, or the file in it, is longer than this service takes.",
+        "Send less at once: inputs in several requests, a data set in a denser type of file. The operator can raise "
+        "PRETUNE_MAX_JSON_BYTES and PRETUNE_MAX_UPLOAD_BYTES.",
+    ),
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE: Explanation(
+        "The body is of a type that is not taken here",
+        "Bodies are JSON; only files are uploaded as multipart/form-data.",
+        "Set `Content-Type: application/json`, or send the file in the field `file` of a form.",
+    ),
+    ErrorCode.IDEMPOTENCY_KEY_REUSED: Explanation(
+        "The idempotency key belongs to another request",
+        "An `Idempotency-Key` stands for one request. This one was sent before with another body.",
+        "Take a new key for a new request.",
+    ),
+    ErrorCode.IDEMPOTENCY_KEY_IN_FLIGHT: Explanation(
+        "The first request with this key is still being answered",
+        "A request with this `Idempotency-Key` came before and has no answer yet.",
+        "Wait for the time that `Retry-After` tells, then send the same request again.",
+    ),
+    ErrorCode.OVERLOADED: Explanation(
+        "Too many requests at once",
+        "The service does all that it can at the moment, and refuses more rather than letting everybody wait.",
+        "Wait for the time that `Retry-After` tells, then send the same request again.",
+    ),
+    ErrorCode.INTERNAL: Explanation(
+        "The service has a fault",
+        "Something happened that should not. It is not your request's fault, and it is written into the log.",
+        "Tell the operator the `x-request-id` of the answer.",
+    ),
+    ErrorCode.UNAVAILABLE: Explanation(
+        "A part of the service does not answer",
+        "The database, the store or an inference replica cannot be reached now.",
+        "Wait for the time that `Retry-After` tells, then send the same request again. `/readyz` tells what is away.",
+    ),
+    ErrorCode.INVALID_DATASET: Explanation(
+        "The file is no valid data set",
+        "The file cannot be read as its type, or some of its records do not fit the kind. Nothing was stored.",
+        "Each entry of `errors` names a line or a record. Correct the file and upload it again.",
+    ),
+    ErrorCode.RESOURCE_IN_USE: Explanation(
+        "Something still needs it",
+        "What was to be deleted is needed by a job that has not ended, by another model or by an alias.",
+        "The detail names what needs it. Cancel or delete that first.",
+    ),
+    ErrorCode.INVALID_STATE: Explanation(
+        "Not in this state",
+        "The request does not apply to the state that the resource is in, such as resuming a job that is not paused.",
+        "Look at the `status` of the resource, which the detail names too.",
+    ),
+    ErrorCode.PARENT_INCOMPATIBLE: Explanation(
+        "The parent does not fit the method",
+        "The method cannot inherit the body of this parent: it reads another kind of input.",
+        "The detail names both sides and what would fit. `GET /v1/methods` tells the parents of each method.",
+    ),
+    ErrorCode.DATASET_INCOMPATIBLE: Explanation(
+        "The data set does not fit the method",
+        "The method learns from another kind of data set.",
+        "The detail names both kinds. `GET /v1/methods` tells the kinds of data sets that each method takes.",
+    ),
+    ErrorCode.TOO_LARGE: Explanation(
+        "The job is too large",
+        "By arithmetic, the model or its training needs more than this service allows.",
+        "Make it smaller: fewer or narrower layers, a shorter context, a smaller batch. "
+        "`POST /v1/jobs/estimate` tells what a job comes to.",
+    ),
+    ErrorCode.INVALID_INPUT: Explanation(
+        "The model cannot take this input",
+        "An input is not of the form that this model was trained on, or a parameter is out of its range.",
+        "The detail names the input and what the model takes.",
+    ),
+    ErrorCode.OPERATION_NOT_SUPPORTED: Explanation(
+        "The model cannot do this",
+        "The model was trained for something else: a classifier generates no text.",
+        "The detail names what this model can do.",
+    ),
+    ErrorCode.MODEL_CORRUPTED: Explanation(
+        "The model's files are damaged",
+        "The files in the store are not those that were written: their digests differ. They are not served.",
+        "Restore the store from a backup, or train the model again.",
+    ),
+    ErrorCode.PARENT_FAILED: Explanation(
+        "The parent did not succeed",
+        "The job waited for its parent, which failed or was cancelled.",
+        "Retry the parent. When it has succeeded, retry this job.",
+    ),
+    ErrorCode.BAD_DATA: Explanation(
+        "The data cannot be learned from",
+        "Only the training could find out: too few examples, only one label, a label that the parent never saw.",
+        "The message names what is wrong. Upload a data set that holds it, and ask for a new job.",
+    ),
+    ErrorCode.OUT_OF_MEMORY: Explanation(
+        "The training ran out of memory",
+        "The training process was ended because it needed more memory than there is.",
+        "Ask for less: a smaller `training.batch_size`, a higher `training.gradient_accumulation_steps`, "
+        "a smaller architecture.",
+    ),
+    ErrorCode.LOSS_NOT_FINITE: Explanation(
+        "The loss became infinite",
+        "The training diverged: its loss or its gradients are no finite numbers any more.",
+        "Lower `training.optimizer.learning_rate`, or clip gradients harder with `training.gradient_clip_norm`.",
+    ),
+    ErrorCode.LOST: Explanation(
+        "The trainer was lost too often",
+        "Each attempt ended because its process or its machine went away, and no further attempt is made.",
+        "Look at the machine that the trainer runs on. Then retry the job: it goes on from its last checkpoint.",
+    ),
+    ErrorCode.STALLED: Explanation(
+        "The training made no progress",
+        "The training process lived, but told nothing for longer than it may.",
+        "Retry the job: it goes on from its last checkpoint. The operator can raise PRETUNE_STALL_SECONDS.",
+    ),
+    ErrorCode.DISK_FULL: Explanation(
+        "The disk is full",
+        "The trainer or the store could not write its files.",
+        "Make room, then retry the job: it goes on from its last checkpoint.",
+    ),
+    ErrorCode.TRAINING_CRASHED: Explanation(
+        "The training process crashed",
+        "The training process ended in a way that it should not. It is not your request's fault.",
+        "The end of the job's log tells more. Tell the operator; a retry goes on from the last checkpoint.",
+    ),
+}
