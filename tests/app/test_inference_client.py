@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.loops.auto import auto_loop_factory
 
 from app import inference_client
 from app.contract.errors import ServiceError, Unavailable
@@ -137,7 +138,7 @@ async def receive(reader: asyncio.StreamReader) -> bytes:
 
 
 def run(scenario: Callable[[], Awaitable[Any]], client: InferenceClient | None = None) -> Any:
-    """On an event loop of its own, on which the client's connections are closed in the end."""
+    """On an event loop of its own, of the api server's kind; the client's connections are closed in the end."""
 
     async def bounded() -> Any:
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -147,7 +148,8 @@ def run(scenario: Callable[[], Awaitable[Any]], client: InferenceClient | None =
                 if client is not None:
                     client.close()
 
-    return asyncio.run(bounded())
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        return runner.run(bounded())
 
 
 def with_digest(model: RoutedModel, number: int) -> RoutedModel:
