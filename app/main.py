@@ -77,6 +77,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             with when_told_to_stop(services.events.end):
                 yield
             services.inference.close()
+            await services.gate.authenticator.close()
 
     return lifespan
 
@@ -86,13 +87,13 @@ def _services(settings: Settings) -> Iterator[Services]:
     """Everything that a process holds, and its end in reverse order."""
     sweep(uploads_folder(settings))
     database = Database(settings.resolved_database_url)
-    secure(database, settings)
     validators = ValidatorPool(
         ChildStarter(), memory_bytes=settings.validator_memory_bytes, timeout_seconds=settings.validator_seconds
     )
     dispatcher, events = Dispatcher(settings), EventFeed(database)
     validators.warm()
     try:
+        secure(database, settings)
         yield Services(
             settings=settings,
             database=database,

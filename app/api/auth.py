@@ -6,9 +6,9 @@ by DNS rebinding it can reach us under its own name, which the Host header tells
 carries its Origin.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -19,6 +19,7 @@ from app.services.authentication import Authenticator
 from app.services.keys import BOOTSTRAP_PREFIX, Presented
 from app.settings import Settings, is_loopback
 
+_HOST = re.compile(r"(\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[0-9a-z.-]+))(:[0-9]+)?")
 BEARER = HTTPBearer(auto_error=False, description="An API key: `pretune keys create` makes one.")
 
 
@@ -102,7 +103,5 @@ def _named(key: str) -> str:
 
 def _name(host: str) -> str:
     """A Host header without its port, and an IPv6 address without its brackets; empty where it is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    parts = _HOST.fullmatch(host.lower())
+    return "" if parts is None else parts["address"] or parts["name"]

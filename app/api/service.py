@@ -4,10 +4,9 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.responses import HTMLResponse
 
-from app.api.deps import get_caller
 from app.api.errors import nothing_there
 from app.api.explanations import EXPLANATIONS
 from app.api.pages import text_page
@@ -53,7 +52,7 @@ async def get_readiness(request: Request, response: Response) -> Ready:
     )
 
 
-@router.get("/v1/version", dependencies=[Depends(get_caller)])
+@router.get("/v1/version")
 async def get_version() -> Version:
     """The version of this service."""
     return Version(version=_VERSION)

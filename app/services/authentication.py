@@ -54,6 +54,11 @@ class Authenticator:
             return remembered[1]
         return await asyncio.shield(self._looked_up(presented))
 
+    async def close(self) -> None:
+        """Once no request comes any more: let what was begun end, before the database goes."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _looked_up(self, presented: Presented) -> "asyncio.Future[KeyView | None]":
         if presented not in self._waiting:
             if len(self._waiting) >= MAX_WAITING:
