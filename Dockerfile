@@ -1,34 +1,30 @@
 # Two images: `api` (the control plane and its command line, no torch) and `worker` (trainers and inference replicas).
-FROM python:3.11-slim AS base
-ENV PIP_NO_CACHE_DIR=1 \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+FROM python:3.11-slim AS control-plane
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 RUN useradd --uid 10001 --create-home pretune \
     && install -d -o pretune -g pretune /var/lib/pretune/artifacts /var/lib/pretune/cache /var/lib/pretune/scratch
 WORKDIR /srv
-# The packages' names alone, so that a change of our code leaves the layer of dependencies as it is.
+# The packages' names alone, so that a change of our code leaves the layers of dependencies as they are.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir app worker migrations && touch app/__init__.py worker/__init__.py migrations/__init__.py
+RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt .
+ENV PRETUNE_DATA_DIR=/var/lib/pretune
 
-FROM base AS api
-RUN pip install -c constraints.txt .
-COPY . .
-RUN pip install --no-deps --force-reinstall .
+FROM control-plane AS api
+RUN --mount=type=bind,target=.,rw pip install --no-deps --force-reinstall .
 USER 10001
 WORKDIR /var/lib/pretune
-ENV PRETUNE_DATA_DIR=/var/lib/pretune PRETUNE_HOST=0.0.0.0 PRETUNE_PORT=8080
+ENV PRETUNE_HOST=0.0.0.0 PRETUNE_PORT=8080
 EXPOSE 8080
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=5 CMD ["pretune", "health", "http://127.0.0.1:8080/readyz"]
-CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8080", "--timeout-graceful-shutdown", "10"]
+CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8080", "--timeout-graceful-shutdown", "10", "--no-access-log"]
 
-FROM base AS worker
+FROM control-plane AS worker
 # torch.compile on a CPU makes C++ and needs its compiler.
 RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
-RUN pip install -c constraints.txt ".[worker]"
-COPY . .
-RUN pip install --no-deps --force-reinstall .
+RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt ".[worker]"
+RUN --mount=type=bind,target=.,rw pip install --no-deps --force-reinstall .
 USER 10001
 WORKDIR /var/lib/pretune
-ENV PRETUNE_DATA_DIR=/var/lib/pretune
-CMD ["celery", "-A", "worker.celery_app", "worker", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
+CMD ["celery", "-q", "-A", "worker.celery_app", "worker", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]

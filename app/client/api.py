@@ -41,6 +41,7 @@ class Api:
     def __init__(self, url: str, key: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.url = url.rstrip("/")
+        self.has_key = key is not None
         self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=READ_SECONDS)
 
     def __enter__(self) -> Self:
@@ -137,9 +138,9 @@ def _told() -> Iterator[None]:
 def _error_of(response: httpx2.Response) -> ApiError:
     try:
         problem = response.json()
-        places = "; ".join(f"{error['location']}: {error['message']}" for error in problem.get("errors", ()))
-        detail = f"{problem['detail']} {places}".strip()
-        return ApiError(response.status_code, problem["code"], detail)
+        places = [f"{error['location']}: {error['message']}" for error in problem.get("errors", ())]
+        untold = "; ".join(place for place in places if place not in problem["detail"])
+        return ApiError(response.status_code, problem["code"], f"{problem['detail']} {untold}".strip())
     except (ValueError, KeyError, TypeError):
         return ApiError(response.status_code, "unknown", response.text[:500])
 

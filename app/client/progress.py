@@ -1,7 +1,10 @@
 """A job's events as a live line in the terminal: step, loss, rate, time left."""
 
+from collections.abc import Iterator
+
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from app.client.api import Api, Event, Json
 from app.client.following import follow_to_success
@@ -14,10 +17,9 @@ def follow_with_progress(api: Api, job: Json, console: Console) -> Json:
     """The finished view. Raises JobDidNotSucceed."""
     columns = (
         TextColumn("  {task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
-        TimeElapsedColumn(),
+        TextColumn("{task.fields[told]}", markup=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         line = _Line(progress, console, job["name"])
@@ -29,7 +31,7 @@ def follow_with_progress(api: Api, job: Json, console: Console) -> Json:
 class _Line:
     def __init__(self, progress: Progress, console: Console, name: str) -> None:
         self._progress, self._console, self._name = progress, console, name
-        self._task = progress.add_task(name, total=None, told="waiting")
+        self._task = progress.add_task(name, total=None, told="")
         self._values: dict[str, float] = {}
         self._told_fraction = 0.0
 
@@ -41,15 +43,10 @@ class _Line:
                 self._values |= event.data["values"]
                 self._move(event.data["progress"])
             case "log" | "warning":
-                self._console.print(f"  [dim]{event.data['message']}[/]", highlight=False)
+                self._console.print(f"  [dim]{escape(event.data['message'])}[/]", highlight=False)
 
     def _move(self, at: Json) -> None:
-        rate, eta = at.get("tokens_per_second") or at.get("examples_per_second"), at.get("eta_seconds")
-        unit = "tokens/s" if at.get("tokens_per_second") else "examples/s"
-        parts = [_numbers(self._values)]
-        parts += [f"{rate:,.0f} {unit}"] if rate else []
-        parts += [f"{eta:.0f} s left"] if eta is not None else []
-        told = "  ".join(parts)
+        told = ", ".join([_numbers(self._values), *_pace(at)])
         self._progress.update(self._task, completed=at["step"], total=at["total_steps"], told=told)
         self._tell_plainly(at, told)
 
@@ -57,9 +54,20 @@ class _Line:
         fraction = at.get("fraction") or 0.0
         if self._progress.disable and fraction >= self._told_fraction + PLAIN_EVERY:
             self._told_fraction = fraction
-            self._console.print(f"  {self._name}: step {at['step']} of {at['total_steps']}  {told}", highlight=False)
+            self._console.print(f"  {self._name}: step {at['step']} of {at['total_steps']}, {told}", highlight=False)
+
+
+def _pace(at: Json) -> Iterator[str]:
+    tokens, examples, eta = (at.get(name) for name in ("tokens_per_second", "examples_per_second", "eta_seconds"))
+    if tokens:
+        yield f"{tokens:,.0f} tokens/s"
+    elif examples:
+        yield f"{examples:,.0f} examples/s"
+    if eta is not None:
+        yield f"{eta:.0f} s left"
 
 
 def _numbers(values: dict[str, float]) -> str:
-    shown = ("train_loss", "validation_loss", "validation_accuracy", "accuracy")
-    return "  ".join(f"{name} {values[name]:.3f}" for name in shown if name in values)
+    """Short enough for a line of 80 characters."""
+    shown = {"train_loss": "loss", "validation_loss": "validation", "accuracy": "accuracy"}
+    return ", ".join(f"{name} {values[metric]:.2f}" for metric, name in shown.items() if metric in values)

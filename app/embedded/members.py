@@ -62,7 +62,7 @@ def python_members(
         MemberSpec(
             name="trainer",
             command=[
-                *(sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker"),
+                *(sys.executable, "-m", "celery", "-q", "-A", "worker.celery_app", "worker"),
                 *("--without-gossip", "--without-mingle", "--loglevel", "WARNING"),
             ],
             environment=without_secrets | _threads(1),

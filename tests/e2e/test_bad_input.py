@@ -1,6 +1,8 @@
 """Bad input over the real socket: a clear 4xx that names the value, quickly, and nothing stored."""
 
 import time
+from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ SERVER_SECONDS = 0.1
 
 
 @pytest.fixture
-def http(sqlite_service: RunningService) -> httpx2.Client:
-    return httpx2.Client(base_url=sqlite_service.url, timeout=30)
+def http(sqlite_service: RunningService) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=sqlite_service.url, timeout=30) as client:
+        yield client
 
 
 def changed(spec: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    spec = deepcopy(spec)
     *parents, last = path.split(".")
     place = spec
     for name in parents:
@@ -72,8 +76,8 @@ def test_an_architecture_of_a_trillion_parameters_is_refused_by_arithmetic(http:
     (tmp_path / "text.txt").write_text("to be or not to be " * 100)
     with (tmp_path / "text.txt").open("rb") as file:
         dataset = http.post("/v1/datasets", files={"file": ("text.txt", file)}).json()["id"]
-    spec = pretrain(dataset)
-    spec["method"]["architecture"] |= {"num_layers": 1_000, "width": 10_240, "num_heads": 16}
+    architecture = {"type": "transformer", "num_layers": 1_000, "width": 10_240, "num_heads": 16}
+    spec = changed(pretrain(dataset), "method.architecture", architecture)
     started_at = time.perf_counter()
     answer = http.post("/v1/jobs", json=spec)
     assert time.perf_counter() - started_at < 10 * SERVER_SECONDS
