@@ -30,6 +30,7 @@ def finetuning(
     dataset: DatasetInput,
     parent: Assignment,
     method: dict[str, Any],
+    *,
     strategy: str = "full",
     learning_rate: float = 1e-2,
 ) -> Assignment:

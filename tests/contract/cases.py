@@ -14,6 +14,11 @@ from tests.contract import autoencoder, classification, language_model, regressi
 Batch = dict[str, Tensor]
 
 
+def rows(batch: Batch) -> list[Batch]:
+    size = len(next(iter(batch.values())))
+    return [{name: tensor[row : row + 1] for name, tensor in batch.items()} for row in range(size)]
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """`assignment` writes what the job needs into a folder. `outputs`: one row an example of a batch.
@@ -23,16 +28,12 @@ class Case:
 
     assignment: Callable[[Path], Assignment]
     outputs: Callable[[Any, Batch], Tensor] = lambda module, batch: module(batch)
-    examples: Callable[[Batch], list[Batch]] = lambda batch: [
-        {name: tensor[row : row + 1] for name, tensor in batch.items()}
-        for row in range(len(next(iter(batch.values()))))
-    ]
+    examples: Callable[[Batch], list[Batch]] = rows
 
 
 def texts_alone(batch: Batch) -> list[Batch]:
     """Without the padding that longer mates ask for."""
-    rows = [{name: tensor[row : row + 1] for name, tensor in batch.items()} for row in range(len(batch["tokens"]))]
-    return [row | {"tokens": row["tokens"][:, : int(row["lengths"])]} for row in rows]
+    return [row | {"tokens": row["tokens"][:, : int(row["lengths"])]} for row in rows(batch)]
 
 
 CASES: Mapping[MethodKey, Case] = {

@@ -28,7 +28,7 @@ def vectors(folder: Path, kind: str = "vectors") -> DatasetInput:
     """`labels` are the sign of a hidden number, as integers; `targets` two of them."""
     hidden, features = _examples(NUM_FEATURES)
     path = folder / f"{kind}.npz"
-    answers = {"labels": (hidden[:, 0] > 0).astype(int), "targets": 100 + 10 * hidden[:, :2]}
+    answers: dict[str, Any] = {"labels": (hidden[:, 0] > 0).astype(int), "targets": 100 + 10 * hidden[:, :2]}
     chosen = {"labeled_vectors": ["labels"], "scored_vectors": ["targets"]}.get(kind, [])
     np.savez(path, features=1_000 * features, **{name: answers[name] for name in chosen})
     return dataset(path, kind)

@@ -41,7 +41,7 @@ def test_vectors_come_back_in_their_shape() -> None:
 def test_standardization_brings_each_feature_to_zero_mean_and_unit_variance() -> None:
     values = torch.randn(1_000, 3) * torch.tensor([1e-3, 1.0, 1e4]) + torch.tensor([5.0, 0.0, -1e5])
     scaling = Standardization((3,))
-    scaling.fit(values.split(300))
+    scaling.fit([values[:300], values[300:]])
 
     scaled = scaling(values)
 
