@@ -1,6 +1,6 @@
 """The `pretune` command. Each command imports what it needs when it runs, so that `--help` is quick; none needs torch.
 
-Exit codes: 0 done, 1 it failed, 2 the command line is wrong, 3 the service cannot start or is not there.
+Exit codes: 0 done, 1 it failed, 2 the command line or a setting is wrong, 3 the service cannot start or is not there.
 """
 
 import json
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 FAILED = 1
+WRONG = 2
 CANNOT_START = 3
 DEFAULT_PORT = 8080
 STOP_SECONDS = 90.0
@@ -43,14 +44,11 @@ def up(
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs that train at a time (1).")] = None,
 ) -> None:
     """Run the whole service on this machine: api, trainer, inference and a broker. Ctrl-C stops it."""
-    from app.embedded.errors import CannotStart
     from app.embedded.service import EmbeddedService
 
     settings = _settings(host=host, port=port, data_dir=data_dir, slots=slots)
-    try:
+    with _failures_told():
         EmbeddedService(settings, say=typer.echo).run()
-    except CannotStart as error:
-        _fail(str(error), CANNOT_START)
 
 
 @app.command()
@@ -87,12 +85,18 @@ def demo(
 
 
 @app.command()
-def smoke(url: Url = f"http://127.0.0.1:{DEFAULT_PORT}", key: Key = None, as_json: AsJson = False) -> None:
+def smoke(
+    url: Url = f"http://127.0.0.1:{DEFAULT_PORT}",
+    key: Key = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until the service is ready.")] = 10.0,
+    as_json: AsJson = False,
+) -> None:
     """Go the whole way once on a running service, as small as it goes: pretrain, fine-tune, ask both."""
     from app.client import Api
     from app.client.smoke import run_smoke
 
-    with Api(url, key) as api, _failures_told():
+    with _failures_told(), Api(url, key) as api:
+        api.wait_until_ready(wait)
         results = run_smoke(api, tell=lambda text: typer.echo(text, err=as_json))
     _print_json(results) if as_json else typer.echo("The smoke test passed.")
 
@@ -100,9 +104,10 @@ def smoke(url: Url = f"http://127.0.0.1:{DEFAULT_PORT}", key: Key = None, as_jso
 @app.command()
 def migrate() -> None:
     """Bring the database (PRETUNE_DATABASE_URL) to this version's schema. `pretune up` does it by itself."""
-    from app.db.migrate import upgrade
+    from app.embedded.preparation import migrate as bring_up_to_date
 
-    upgrade(_settings().resolved_database_url)
+    with _failures_told():
+        bring_up_to_date(_settings())
     typer.echo("The database is up to date.")
 
 
@@ -181,9 +186,15 @@ def main() -> None:
 
 def _settings(**given: Any) -> "Settings":
     """The environment, and over it the options that were given."""
+    from pydantic import ValidationError
+
     from app.settings import Settings
 
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        told = [f"PRETUNE_{str(wrong['loc'][0]).upper()}: {wrong['msg']}" for wrong in error.errors()]
+        _fail("; ".join(told), WRONG)
 
 
 @contextmanager
@@ -213,7 +224,7 @@ def _keys(data_dir: Path | None) -> "Iterator[Keys]":
 
 @contextmanager
 def _failures_told() -> Iterator[None]:
-    """What a client of the API may meet, as one line and an exit code."""
+    """What a start or a client of the API may meet, as one line and an exit code."""
     from app.client import ClientError
     from app.embedded.errors import CannotStart
 

@@ -1,5 +1,7 @@
 """`pretune demo`: the demo client, and around it a service where none was named."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,24 @@ def run_demo(*, url: str | None, key: str | None, data_dir: Path, stop_at_end: b
     """What the demo made and measured. The service goes on, unless it is ours and `stop_at_end` says otherwise."""
     console = Console(stderr=quiet)
     address = url or ensure_running(data_dir, free_port_near(PREFERRED_PORT))
-    with Api(address, key) as api:
-        console.print(f"Pretune answers at {address}", highlight=False)
-        results = Demo(api, data_dir / "demo", console).run()
-    if url is None:
-        _part(console, data_dir, address, stop_at_end)
+    console.print(f"Pretune answers at {address}", highlight=False)
+    try:
+        with Api(address, key) as api:
+            results = Demo(api, data_dir / "demo", console).run()
+    except KeyboardInterrupt:
+        console.print("\nThe demo ends here. Jobs that were posted go on.")
+        if url is None:
+            _tell_how_to_stop(console, data_dir, address)
+        raise
+    if url is None and stop_at_end:
+        stop(data_dir, STOP_SECONDS)
+        console.print("\nThe service has stopped; its data stay.")
+    elif url is None:
+        console.print()
+        _tell_how_to_stop(console, data_dir, address)
     return results | {"url": address}
 
 
-def _part(console: Console, data_dir: Path, address: str, stop_at_end: bool) -> None:
-    if stop_at_end:
-        stop(data_dir, STOP_SECONDS)
-        console.print("\nThe service has stopped; its data stay.")
-    else:
-        console.print(f"\nThe service goes on at {address}", highlight=False)
-        console.print(f"Stop it: pretune down --data-dir {data_dir}", highlight=False, soft_wrap=True)
+def _tell_how_to_stop(console: Console, data_dir: Path, address: str) -> None:
+    command = shlex.join([str(Path(sys.executable).with_name("pretune")), "down", "--data-dir", str(data_dir)])
+    console.print(f"The service goes on at {address}\nStop it: {command}", highlight=False, soft_wrap=True)

@@ -39,6 +39,8 @@ class Event(NamedTuple):
 
 class Api:
     def __init__(self, url: str, key: str | None = None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ClientError(f"{url!r} is no address of a service: it begins with http:// or https://.")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self.url = url.rstrip("/")
         self.has_key = key is not None
@@ -112,27 +114,26 @@ class Api:
 
     def _stream(self, job_id: str, last_id: int) -> Iterator[Event]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(last_id)} if last_id else {})
-        with _told(), self._http.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as response:
+        with self._told(), self._http.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as response:
             if response.is_error:
                 response.read()
                 raise _error_of(response)
             yield from _events(response.iter_lines())
 
     def _call(self, method: str, path: str, **options: Any) -> Json:
-        with _told():
+        with self._told():
             response = self._http.request(method, path, **options)
         if response.is_error:
             raise _error_of(response)
         answer: Json = response.json()
         return answer
 
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except httpx2.TransportError as error:
-        raise ApiError(0, "no_answer", f"The service does not answer: {error}") from error
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.TransportError as error:
+            raise ApiError(0, "no_answer", f"No service answers at {self.url}: {error}") from error
 
 
 def _error_of(response: httpx2.Response) -> ApiError:

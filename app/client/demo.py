@@ -15,7 +15,7 @@ from app.client.demo_data import DemoData, Review, write_demo_data
 from app.client.demo_jobs import finetune_spec, pretrain_spec
 from app.client.progress import follow_with_progress
 
-READY_SECONDS = 120.0
+READY_SECONDS = 10.0
 #: A request holds so many characters of the held-back text, or so many reviews.
 TEXT_PIECE_CHARACTERS = 5_000
 REVIEWS_A_REQUEST = 50
@@ -53,16 +53,14 @@ class Demo:
         columns = {"text": "review", "label": "sentiment"}
         self._curl("/v1/datasets", "-F", f"file=@{data.reviews}", "-F", f"columns={json.dumps(columns)}")
         reviews = self._api.upload(data.reviews, columns=columns)
-        self._say(
-            f"{plays['profile']['length']['max']:,} characters in {plays['id']}; "
-            f"{reviews['num_examples']:,} reviews in {reviews['id']}"
-        )
+        self._say(f"{plays['profile']['length']['max']:,} characters in {plays['id']}")
+        self._say(f"{reviews['num_examples']:,} reviews in {reviews['id']}")
         return plays, reviews
 
     def _create_jobs(self, plays: str, reviews: str) -> tuple[Json, Json]:
         self._step("Pretrain a language model on the plays")
         pretrain = self._create_job("pretrain.json", pretrain_spec(plays))
-        self._step("Fine-tune it to judge reviews: the job names its parent, and may be posted right away")
+        self._step("Fine-tune it to judge reviews: the second job names the first as its parent")
         finetune = self._create_job("finetune.json", finetune_spec(reviews, pretrain["id"]))
         return pretrain, finetune
 
@@ -80,8 +78,8 @@ class Demo:
         bits = self._bits_per_character(language_model, data.held_back_text)
         letters = bits_by_letter_counts(data.plays.read_text(encoding="utf-8"), data.held_back_text)
         self._say(
-            f"{bits:.2f} bits per character on {len(data.held_back_text):,} characters that it never saw; "
-            f"letter frequencies alone: {letters:.2f}"
+            f"{bits:.2f} bits per character on {len(data.held_back_text):,} that it never saw "
+            f"({letters:.2f} by letter counts alone)"
         )
         self._step("Ask the classifier")
         shown = data.held_back_reviews[:REVIEWS_SHOWN]
@@ -89,8 +87,8 @@ class Demo:
         self._show(classifier, shown)
         accuracy, majority = self._accuracy(classifier, data.held_back_reviews), share_of_majority(data)
         self._say(
-            f"{accuracy:.1%} right on {len(data.held_back_reviews):,} reviews that it never saw; "
-            f"always the more frequent answer: {majority:.1%}"
+            f"{accuracy:.1%} right on {len(data.held_back_reviews):,} reviews that it never saw "
+            f"({majority:.1%} by always saying the same)"
         )
         return {
             "bits_per_character": bits,

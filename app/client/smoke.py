@@ -9,7 +9,6 @@ from pydoc_data.topics import topics
 from app.client.api import Api, ClientError, Json
 from app.client.following import follow_to_success
 
-READY_SECONDS = 120.0
 TEXT_CHARACTERS = 60_000
 STEPS = 20
 
@@ -28,7 +27,6 @@ ADJECTIVES = {"good": ("lovely", "splendid", "delightful", "superb"), "bad": ("d
 
 def run_smoke(api: Api, tell: Callable[[str], None]) -> Json:
     """What came out, as JSON. Raises where any step fails or an answer is not what it must be."""
-    api.wait_until_ready(READY_SECONDS)
     with tempfile.TemporaryDirectory(prefix="pretune-smoke-") as folder:
         text = api.upload(_text_file(Path(folder)), name="smoke text", kind="text")
         reviews = api.upload(_reviews_file(Path(folder)), name="smoke reviews", kind="labeled_text")

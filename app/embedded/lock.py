@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 from app.embedded.errors import CannotStart
 
@@ -26,9 +27,8 @@ class Holder:
 
 @contextmanager
 def locked(data_dir: Path) -> Iterator["DataDirLock"]:
-    """Raises CannotStart where another process holds the folder."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (data_dir / LOCK_NAME).open("a+") as file:
+    """Raises CannotStart where the folder cannot be ours: another process holds it, or it cannot be written."""
+    with _lock_file(data_dir) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -44,6 +44,16 @@ def locked(data_dir: Path) -> Iterator["DataDirLock"]:
             yield lock
         finally:
             file.truncate(0)
+
+
+def _lock_file(data_dir: Path) -> TextIO:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return (data_dir / LOCK_NAME).open("a+")
+    except OSError as error:
+        raise CannotStart(
+            f"{data_dir} cannot hold our data: {error.strerror}. Choose a folder that you can write to with --data-dir."
+        ) from None
 
 
 class DataDirLock:

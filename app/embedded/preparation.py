@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.db.migrate import upgrade
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from app.db.migrate import UnknownSchema, upgrade
 from app.db.session import Database
 from app.embedded.errors import CannotStart
 from app.services.keys import NotSecured, secure
@@ -13,7 +15,7 @@ from app.settings import Settings
 @contextmanager
 def prepare_database(settings: Settings) -> Iterator[Database]:
     """Raises CannotStart."""
-    upgrade(settings.resolved_database_url)
+    migrate(settings)
     database = Database(settings.resolved_database_url)
     try:
         secure(database, settings)
@@ -22,3 +24,15 @@ def prepare_database(settings: Settings) -> Iterator[Database]:
         raise CannotStart(str(error)) from None
     finally:
         database.dispose()
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the database to this version's schema. Raises CannotStart."""
+    try:
+        upgrade(settings.resolved_database_url)
+    except UnknownSchema as error:
+        raise CannotStart(str(error)) from None
+    except DBAPIError as error:
+        raise CannotStart(f"The database cannot be used: {error.orig}") from None
+    except (ArgumentError, ImportError) as error:
+        raise CannotStart(f"PRETUNE_DATABASE_URL names no database that we know: {error}") from None

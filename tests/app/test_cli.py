@@ -10,9 +10,15 @@ import pytest
 from tests.e2e.running import environment_of
 
 
-def pretune(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "app.cli", *arguments]
-    return subprocess.run(command, env=environment_of({}), capture_output=True, text=True, timeout=60, check=False)
+def pretune(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *arguments],
+        env=environment_of(environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_the_version_is_the_packages_own() -> None:
@@ -40,34 +46,36 @@ def test_down_tells_that_nothing_runs(tmp_path: Path) -> None:
     assert f"No service runs on {tmp_path}" in answer.stderr
 
 
-@pytest.mark.parametrize("command", [("smoke",), ("demo",)])
-def test_a_service_that_does_not_answer_is_one_line_and_no_traceback(
-    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    script = f"""
-import sys, app.client.smoke, app.client.demo
-app.client.smoke.READY_SECONDS = app.client.demo.READY_SECONDS = 0.0
-sys.argv = ["pretune", {command[0]!r}, "--url", "http://127.0.0.1:9"]
-from app.cli import main
-main()
-"""
-    answer = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
-    )
+@pytest.mark.parametrize("command", [("smoke", "--wait", "0"), ("demo",)])
+def test_a_service_that_does_not_answer_is_one_line_and_no_traceback(command: tuple[str, ...], tmp_path: Path) -> None:
+    answer = pretune(*command, "--url", "http://127.0.0.1:9", PRETUNE_DATA_DIR=str(tmp_path))
     assert answer.returncode == 1
-    assert answer.stderr.startswith("pretune: The service does not answer")
+    assert answer.stderr.startswith("pretune: No service answers at http://127.0.0.1:9")
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "status", "told"),
+    [
+        ({"PRETUNE_PORT": "eighty"}, 2, "PRETUNE_PORT"),
+        ({"PRETUNE_DATA_DIR": "/dev/null"}, 3, "/dev/null cannot hold our data"),
+        ({"PRETUNE_HOST": "nowhere.invalid"}, 3, "nowhere.invalid"),
+        ({"PRETUNE_DATABASE_URL": "postgresql://someone:secret@127.0.0.1:9/pretune"}, 3, "The database cannot be used"),
+        ({"PRETUNE_DATABASE_URL": "abacus://beads"}, 3, "PRETUNE_DATABASE_URL"),
+    ],
+)
+def test_what_keeps_the_service_from_starting_is_told_in_a_line(
+    environment: dict[str, str], status: int, told: str, tmp_path: Path
+) -> None:
+    answer = pretune("up", **{"PRETUNE_DATA_DIR": str(tmp_path), "PRETUNE_PORT": "0"} | environment)
+    assert answer.returncode == status
+    assert told in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert "secret" not in answer.stderr
 
 
 def test_migrate_makes_the_schema_and_may_be_repeated(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
     for _ in range(2):
-        answer = subprocess.run(
-            [sys.executable, "-m", "app.cli", "migrate"],
-            env=environment_of({"PRETUNE_DATABASE_URL": url}),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        answer = pretune("migrate", PRETUNE_DATABASE_URL=url)
         assert (answer.returncode, answer.stdout) == (0, "The database is up to date.\n")

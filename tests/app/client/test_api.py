@@ -86,6 +86,6 @@ def test_an_error_carries_its_code_and_names_the_place(api: Api) -> None:
 
 
 def test_a_service_that_is_not_there_is_told_with_its_address(tmp_path: Path) -> None:
-    with Api("http://127.0.0.1:9") as api, pytest.raises(ApiError, match="does not answer") as told:
+    with Api("http://127.0.0.1:9") as api, pytest.raises(ApiError, match="No service answers at http://127.0.0.1:9") as told:
         api.wait_until_ready(0)
     assert told.value.code == "no_answer"
