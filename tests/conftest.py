@@ -14,13 +14,12 @@ from app.db.session import Database
 from app.main import create_app
 from app.settings import Settings
 from app.storage import FolderStore
+from tests.support.local_client import local_client
 from tests.support.postgres import TEMPLATE, PostgresServer, postgres_server
 from tests.support.valkey import valkey_server
 
 #: Little enough to be exceeded in a test.
 MAX_UPLOAD_BYTES = 2 << 20
-#: A Host that the loopback rules take.
-LOOPBACK = "http://127.0.0.1:8080"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -99,5 +98,5 @@ def store(settings: Settings) -> FolderStore:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings), base_url=LOOPBACK, client=("127.0.0.1", 50_000)) as client:
+    with local_client(create_app(settings)) as client:
         yield client

@@ -16,6 +16,7 @@ from typing import Any
 
 from celery import Celery, bootsteps, signals
 
+from app.logging import configure_logging
 from app.settings import Settings
 from worker.supervisor.child import TRAINING_COMMAND
 from worker.supervisor.device import detect_device, queues_of
@@ -84,3 +85,4 @@ def _trainer_step(settings: Settings, command: tuple[str, ...]) -> type[bootstep
 
 
 app = make_app(Settings())
+signals.setup_logging.connect(lambda **_: configure_logging(), weak=False)  # in place of Celery's own

@@ -1,6 +1,7 @@
 """The schema at `/openapi.json`, with every error as the problem that it is."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from http import HTTPStatus
 from typing import Any
 
@@ -41,8 +42,9 @@ def install_schema(app: FastAPI) -> None:
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _tell_problems(plain())
-        assert app.openapi_schema is not None
+            schema = deepcopy(plain())  # it shares its parts with the routes
+            _tell_problems(schema)
+            app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]
@@ -71,10 +73,13 @@ def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _tell_refusals(path: str, operation: dict[str, Any]) -> None:
     """What the route tells itself stands; the rest follows from what it takes."""
-    implied = _WITH_KEY if "security" in operation else {}
-    implied |= _WITH_BODY if "requestBody" in operation else {}
-    implied |= _WITH_PATH if "{" in path else {}
-    implied |= _WITH_INPUT if "requestBody" in operation or "parameters" in operation else {}
+    takes_body = "requestBody" in operation
+    implied = {
+        **(_WITH_KEY if "security" in operation else {}),
+        **(_WITH_BODY if takes_body else {}),
+        **(_WITH_PATH if "{" in path else {}),
+        **(_WITH_INPUT if takes_body or "parameters" in operation else {}),
+    }
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own shape
     for status, description in implied.items():

@@ -67,7 +67,7 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status = int(message["status"])
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self.request_id
             self.streamed = headers.get("content-type", "").startswith("text/event-stream")

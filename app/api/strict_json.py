@@ -17,6 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api.errors import Problem
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest, PayloadTooLarge, ServiceError
 
+#: Each key that nobody knows becomes an error of its own, at 7 us: 50,000 of them would hold the process for 0.4 s.
+MAX_KEYS = 10_000
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 _JSON_TYPE = re.compile(r"application/([\w.+-]+\+)?json", re.IGNORECASE)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
@@ -81,13 +83,15 @@ def check_json(body: bytes, max_depth: int) -> None:
         jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="none")
     except ValueError as error:
         raise MalformedJson(f"The body is no strict JSON: {error}.") from None
-    if _depth(body) > max_depth:
+    bare = _STRING.sub(b"", body)  # where a bracket is a bracket, and each colon follows a key
+    if _depth(bare) > max_depth:
         raise MalformedJson(f"The body is nested more than {max_depth} levels deep.")
+    if bare.count(b":") > MAX_KEYS:
+        raise PayloadTooLarge(f"The body holds more than {MAX_KEYS:,} keys. Send less in one request.")
 
 
-def _depth(body: bytes) -> int:
-    """Of valid JSON: without its strings, brackets are brackets."""
-    steps = _STRING.sub(b"", body).translate(_STEPS, _NO_BRACKETS)
+def _depth(bare: bytes) -> int:
+    steps = bare.translate(_STEPS, _NO_BRACKETS)
     return max(accumulate(array("b", steps)), default=0)
 
 

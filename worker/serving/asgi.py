@@ -20,6 +20,7 @@ from app.contract.errors import ErrorCode, InvalidRequest, NotFound, ServiceErro
 from app.contract.inference import InferenceRequest, ModelReference, Operation
 from app.db.ids import new_id
 from app.db.session import Database
+from app.logging import configure_logging
 from app.settings import Settings
 from app.storage import FolderStore
 from worker.serving import http
@@ -103,6 +104,7 @@ class Application:
 
     async def _live(self, receive: http.Receive, send: http.Send) -> None:
         await receive()
+        configure_logging()
         try:
             self.replica = Replica(self.settings or Settings())
             self.replica.start()

@@ -60,7 +60,10 @@ class MlpArchitecture(Contract):
     """Fully connected ReLU layers; the hidden widths from the input on."""
 
     type: Literal["mlp"] = "mlp"
-    hidden_widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=256, strict=False)] = (128, 64)
+    hidden_widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=256, strict=False, fail_fast=True)] = (
+        128,
+        64,
+    )
     dropout: Dropout = 0.0
 
 
@@ -68,5 +71,5 @@ class ConvArchitecture(Contract):
     """Strided 3x3 convolutions over images; each entry of `channels` halves height and width."""
 
     type: Literal["conv"] = "conv"
-    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=16, strict=False)] = (16, 32)
+    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=16, strict=False, fail_fast=True)] = (16, 32)
     dropout: Dropout = 0.0

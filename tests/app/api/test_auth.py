@@ -13,7 +13,7 @@ from app.main import create_app
 from app.services import authentication
 from app.services.keys import CreatedKey, Keys, NotSecured
 from app.settings import Settings
-from tests.conftest import LOOPBACK
+from tests.support.local_client import LOOPBACK
 from tests.factories import make_dataset
 
 OPEN = {"/healthz", "/readyz", "/errors/{code}", "/v1/version"}

@@ -1,0 +1,84 @@
+"""The schema: committed, complete, and true of errors."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from app.main import app
+from app.openapi import SCHEMA_PATH, rendered
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(rendered())
+    return found
+
+
+def operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in schema["paths"].items():
+        for method, operation in item.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from ([value["$ref"]] if isinstance(value.get("$ref"), str) else [])
+        for each in value.values():
+            yield from references(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from references(each)
+
+
+def test_the_committed_schema_is_that_of_the_code() -> None:
+    assert SCHEMA_PATH.read_text(encoding="utf-8") == rendered(), "run `make openapi` and look at what changes"
+
+
+def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
+    known = {f"#/components/schemas/{name}" for name in schema["components"]["schemas"]}
+    assert set(references(schema)) <= known
+    assert known - set(references(schema)) == set(), "a schema that nobody refers to"
+
+
+def test_operations_are_named_once_and_described(schema: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, operation in operations(schema)]
+    assert sorted(names) == sorted(set(names))
+    assert {"create_dataset", "create_job", "predict", "list_job_events"} <= set(names)
+    assert [name for name, operation in operations(schema) if not operation.get("description")] == []
+
+
+def test_every_error_is_a_problem(schema: dict[str, Any]) -> None:
+    for name, operation in operations(schema):
+        errors = {status: answer for status, answer in operation["responses"].items() if int(status) >= 400}
+        assert "security" not in operation or {"401", "403", "503"} <= set(errors), name
+        if " /v1/" in name:
+            assert "{" not in name or "404" in errors, name
+            assert "requestBody" not in operation or {"400", "413", "415", "422"} <= set(errors), name
+        for status, answer in errors.items():
+            if name != "GET /readyz":
+                assert list(answer["content"]) == ["application/problem+json"], (name, status)
+
+
+def test_uploads_and_streams_are_told(schema: dict[str, Any]) -> None:
+    paths = schema["paths"]
+    form = paths["/v1/datasets"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["file"]
+    for operation in (paths["/v1/jobs/{job_id}/events"]["get"], paths["/v1/models/{model}/generate"]["post"]):
+        assert {"application/json", "text/event-stream"} <= set(operation["responses"]["200"]["content"])
+    schemas = schema["components"]["schemas"]
+    assert schemas["PretrainSpec"]["properties"]["method"]["discriminator"]["propertyName"] == "type"
+    assert set(schemas["ProblemBody"]["required"]) >= {"type", "title", "status", "detail", "code", "error"}
+
+
+def test_every_route_but_pages_is_in_the_schema(schema: dict[str, Any]) -> None:
+    assert isinstance(app, FastAPI)
+    served = {context.path_format for context in iter_route_contexts(app.routes)}
+    told = set(schema["paths"])
+    assert told < served
+    assert {
+        path for path in served - told if path is not None and not path.startswith(("/docs", "/openapi.json"))
+    } == set()
