@@ -114,9 +114,7 @@ def migrate() -> None:
 @app.command()
 def health(target: Annotated[str, typer.Argument(help="An address, or `trainer`.")]) -> None:
     """Exit 0 where the address answers 200, or where a trainer lives: for the health checks of containers."""
-    from app.health import answers_ok, trainer_lives
-
-    if not (trainer_lives(_settings()) if target == "trainer" else answers_ok(target)):
+    if not _is_healthy(target):
         raise typer.Exit(FAILED)
 
 
@@ -195,6 +193,16 @@ def _settings(**given: Any) -> "Settings":
     except ValidationError as error:
         told = [f"PRETUNE_{str(wrong['loc'][0]).upper()}: {wrong['msg']}" for wrong in error.errors()]
         _fail("; ".join(told), WRONG)
+
+
+def _is_healthy(target: str) -> bool:
+    if target != "trainer":
+        from app.health.address import answers_ok
+
+        return answers_ok(target)
+    from app.health.trainer import trainer_lives
+
+    return trainer_lives(_settings())
 
 
 @contextmanager

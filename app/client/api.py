@@ -83,6 +83,9 @@ class Api:
     def job(self, job_id: str) -> Json:
         return self._call("GET", f"/v1/jobs/{job_id}")
 
+    def cancel(self, job_id: str) -> Json:
+        return self._call("POST", f"/v1/jobs/{job_id}/cancel")
+
     def predict(self, model: str, inputs: Sequence[Any]) -> list[Json]:
         """One output for each input, in order."""
         answer = self._call("POST", f"/v1/models/{model}/predict", json={"inputs": list(inputs)})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.client import Api
+from app.client.api import Json
 from app.embedded.background import stop
 from app.embedded.lock import holder_of
 from tests.e2e.running import environment_of
@@ -52,7 +53,7 @@ def test_the_demo(data_dir: Path) -> None:
     assert holder_of(data_dir) is None
 
 
-def curl(line: str) -> dict[str, object]:
+def curl(line: str) -> Json:
     answer = subprocess.run(["bash", "-c", f"{line} --fail --silent"], capture_output=True, text=True, check=True)
-    parsed: dict[str, object] = json.loads(answer.stdout)
+    parsed: Json = json.loads(answer.stdout)
     return parsed

@@ -3,8 +3,11 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from app.client import Api
 from app.client.following import follow_to_success
@@ -13,6 +16,10 @@ from tests.e2e.running import RunningService, environment_of, running, up_comman
 from tests.e2e.specs import pretrain, text_file
 from tests.support.processes import exists
 from tests.support.waiting import wait_until
+
+#: A machine may be busy: nothing here waits for that long where all is well.
+pytestmark = pytest.mark.timeout(400)
+SECONDS = 90
 
 LONG = {"duration": {"steps": 100_000}, "checkpoint_every": {"steps": 20}, "evaluate_every": {"steps": 20}}
 
@@ -38,8 +45,8 @@ def test_ctrl_c_ends_all_in_order_and_the_next_start_has_everything(tmp_path: Pa
     assert holder_of(data_dir) is None
     with running(data_dir) as service, service.api() as api:
         assert api.predict(model, ["The statement"]) == before
-        wait_until(lambda: api.job(unfinished)["attempt"] == 2, 30, "the unfinished job goes on")
-        step = wait_until(lambda: api.job(unfinished)["progress"].get("step"), 30, "it reports a step")
+        wait_until(lambda: api.job(unfinished)["attempt"] == 2, SECONDS, "the unfinished job goes on")
+        step = wait_until(lambda: api.job(unfinished)["progress"].get("step"), SECONDS, "it reports a step")
         assert step >= 20
 
 
@@ -53,8 +60,8 @@ def ends_in_order(service: RunningService) -> list[str]:
         order.extend(name for name, pid in members.items() if name not in order and not exists(pid))
         return len(order) == len(members)
 
-    wait_until(all_gone, 30, "all members have ended")
-    assert service.process.wait(10) == 0
+    wait_until(all_gone, SECONDS, "all members have ended")
+    assert service.process.wait(SECONDS) == 0
     assert not any(exists(pid) for pid in everything)
     return order
 
@@ -72,7 +79,7 @@ def test_kill_9_leaves_no_orphan_and_the_next_start_is_clean(tmp_path: Path) -> 
         assert time.monotonic() - killed_at < 2
         service.process.wait()
     with running(data_dir) as service, service.api() as api:
-        wait_until(lambda: api.job(job)["attempt"] == 2, 30, "the job goes on")
+        wait_until(lambda: api.job(job)["attempt"] == 2, SECONDS, "the job goes on")
         assert "again" not in service.output
 
 
@@ -94,8 +101,8 @@ def test_a_killed_broker_and_a_killed_replica_come_back(sqlite_service: RunningS
         before = sqlite_service.members()
         for name in ("broker", "inference", "api"):
             os.kill(before[name], signal.SIGKILL)
-        wait_until(lambda: len(sqlite_service.members().items() - before.items()) == 3, 30, "three new processes")
-        api.wait_until_ready(30)
+        wait_until(lambda: len(sqlite_service.members().items() - before.items()) == 3, SECONDS, "three new processes")
+        api.wait_until_ready(SECONDS)
         follow_to_success(api, start_job(api, tmp_path))
         assert api.predict(model, ["The statement"])
 
@@ -113,6 +120,18 @@ def test_a_second_service_on_the_same_folder_is_told_who_has_it(sqlite_service: 
     second = try_up(sqlite_service.data_dir)
     assert second.returncode == 3
     assert f"process {sqlite_service.process.pid}" in second.stderr
+
+
+def test_the_health_checks_tell_who_lives(sqlite_service: RunningService, tmp_path: Path) -> None:
+    assert health(f"{sqlite_service.url}/readyz", sqlite_service.data_dir) == 0
+    assert health("trainer", sqlite_service.data_dir) == 0
+    assert health("http://127.0.0.1:9/readyz", sqlite_service.data_dir) == 1
+    assert health("trainer", tmp_path) == 1
+
+
+def health(target: str, data_dir: Path) -> int:
+    command = [sys.executable, "-m", "app.cli", "health", target]
+    return subprocess.run(command, env=environment_of({"PRETUNE_DATA_DIR": str(data_dir)}), check=False).returncode
 
 
 def test_a_taken_port_is_told_before_anything_starts(sqlite_service: RunningService, tmp_path: Path) -> None:

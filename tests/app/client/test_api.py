@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.client import Api, ApiError, Event
+from app.client import Api, ApiError, ClientError, Event
 from app.client.following import JobDidNotSucceed, follow_to_success
 
 PROBLEM = {
@@ -86,6 +86,11 @@ def test_an_error_carries_its_code_and_names_the_place(api: Api) -> None:
 
 
 def test_a_service_that_is_not_there_is_told_with_its_address(tmp_path: Path) -> None:
-    with Api("http://127.0.0.1:9") as api, pytest.raises(ApiError, match="No service answers at http://127.0.0.1:9") as told:
+    with Api("http://127.0.0.1:9") as api, pytest.raises(ApiError, match="No service answers at http://127") as told:
         api.wait_until_ready(0)
     assert told.value.code == "no_answer"
+
+
+def test_an_address_without_a_scheme_is_told_at_once() -> None:
+    with pytest.raises(ClientError, match="begins with http://"):
+        Api("localhost:8080")
