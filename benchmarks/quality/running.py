@@ -64,7 +64,8 @@ def predict(model: Path, inputs: Sequence[Any]) -> list[Json]:
 
 def accuracy(model: Path, inputs: Sequence[Any], labels: Sequence[Any]) -> float:
     outputs = predict(model, inputs)
-    return sum(output["label"] == label for output, label in zip(outputs, labels, strict=True)) / len(labels)
+    right = [output["label"] == label for output, label in zip(outputs, labels, strict=True)]
+    return sum(right) / len(right)
 
 
 def _assignment(spec: Json, data: DatasetInput, folder: Path, parent: Path | None) -> Assignment:
