@@ -1,0 +1,150 @@
+"""What belongs to another project is not there: every route that takes an id, walked with a stranger's key."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from app.contract.job import JobStatus
+from app.db import artifacts
+from app.db.session import Database, now
+from app.db.tables import JobRow
+from app.main import create_app
+from app.services.keys import Keys
+from app.storage import FolderStore
+from tests.factories import language_model_spec, make_checkpoint, make_job, make_model, put
+
+RESOURCES = ("{dataset_id}", "{job_id}", "{model}")
+WITHIN = {"{step}": "5", "{name}": "a.txt", "{alias}": "best"}
+BODIES: dict[str, dict[str, Any]] = {
+    "predict": {"inputs": ["x"]},
+    "embed": {"inputs": ["x"]},
+    "generate": {"prompt": "x"},
+}
+OPERATIONS = [
+    (method.upper(), path)
+    for path, operations in create_app().openapi()["paths"].items()
+    for method in operations
+    if any(name in path for name in RESOURCES)
+]
+NOWHERE = {"{dataset_id}": "ds_" + "0" * 32, "{job_id}": "job_" + "0" * 32, "{model}": "model_" + "0" * 32}
+
+
+@dataclass
+class Two:
+    """The owner of `ids`, which stand for the names in paths, and a stranger."""
+
+    client: TestClient
+    owner: str
+    stranger: str
+    ids: dict[str, str]
+
+    def call(self, key: str, method: str, path: str, ids: dict[str, str], **options: Any) -> httpx2.Response:
+        for name, value in (WITHIN | self.ids | ids).items():
+            path = path.replace(name, value)
+        if body := BODIES.get(path.rsplit("/", 1)[-1]):
+            options["json"] = body
+        return self.client.request(method, path, headers={"Authorization": f"Bearer {key}"}, **options)
+
+
+@pytest.fixture
+def two(client: TestClient, database: Database, store: FolderStore) -> Two:
+    keys = Keys(database)
+    owner, stranger = keys.create("owner").text, keys.create("stranger").text
+    two = Two(client, owner, stranger, {})
+    uploaded = two.call(owner, "POST", "/v1/datasets", {}, files={"file": ("a.jsonl", b'{"text": "hello"}\n')})
+    dataset = uploaded.json()["id"]
+    spec = language_model_spec(dataset, metadata={"team": "nlp"})
+    job = make_job(database, status=JobStatus.SUCCEEDED, spec=spec, project_id="owner")
+    model = make_model(database, store, job=job, name="mine")
+    make_checkpoint(database, store, job, 5)
+    make_artifact(database, store, job)
+    two.ids |= {"{dataset_id}": dataset, "{job_id}": job.id, "{model}": model.id}
+    assert two.call(owner, "PUT", "/v1/models/{model}/aliases/best", {}).status_code == 200
+    return two
+
+
+def make_artifact(database: Database, store: FolderStore, job: JobRow) -> None:
+    key = f"{job.project_id}/jobs/{job.id}/attempt-1/artifacts/a.txt"
+    stored = put(store, key, b"mine")
+    with database.transaction() as session:
+        artifacts.upsert(
+            session,
+            job_id=job.id,
+            name="a.txt",
+            key=key,
+            media_type="text/plain",
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            at=now(session),
+        )
+
+
+def told(answer: httpx2.Response, ids: dict[str, str]) -> tuple[int, str, str]:
+    """What an answer says, but for the ids that it repeats."""
+    detail = answer.json()["detail"]
+    for name, value in ids.items():
+        detail = detail.replace(value, name)
+    return answer.status_code, answer.json()["code"], detail
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_a_stranger_is_told_what_is_told_of_an_id_that_is_nowhere(two: Two, method: str, path: str) -> None:
+    foreign = two.call(two.stranger, method, path, {})
+    nowhere = two.call(two.stranger, method, path, NOWHERE)
+    assert told(foreign, two.ids) == told(nowhere, NOWHERE)
+    assert told(foreign, two.ids)[:2] == (404, "not_found")
+    owners = two.call(two.owner, method, path, {})
+    assert owners.status_code not in {401, 403, 404, 422}, owners.text
+
+
+@pytest.mark.parametrize("path", ["/v1/models/best", "/v1/models/best/lineage", "/v1/models/best/archive"])
+def test_aliases_are_a_projects_own(two: Two, path: str) -> None:
+    assert two.call(two.stranger, "GET", path, {}).status_code == 404
+    assert two.call(two.owner, "GET", path, {}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "owners"),
+    [
+        ("/v1/datasets", 1),
+        ("/v1/jobs", 1),
+        ("/v1/jobs?metadata.team=nlp", 1),
+        ("/v1/models", 1),
+        ("/v1/models?job={job_id}", 1),
+        ("/v1/models?name=mine", 1),
+    ],
+)
+def test_lists_hold_a_projects_own(two: Two, path: str, owners: int) -> None:
+    assert len(two.call(two.owner, "GET", path, {}).json()["data"]) == owners
+    assert two.call(two.stranger, "GET", path, {}).json() == {"data": [], "next_cursor": None}
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/estimate"])
+@pytest.mark.parametrize("place", ["dataset", "validation_dataset", "{job_id}", "{model}", "best"])
+def test_a_job_cannot_be_made_of_what_is_anothers(two: Two, place: str, path: str) -> None:
+    """Refused in the words that tell of an id that is nowhere."""
+    answer = two.call(two.stranger, "POST", "/v1/datasets", {}, files={"file": ("a.jsonl", b'{"text": "hi"}\n')})
+    own = answer.json()["id"]
+
+    def asked(ids: dict[str, str]) -> tuple[int, str, str]:
+        spec = spec_with(place, own, ids)
+        return told(two.call(two.stranger, "POST", path, {}, json=spec), ids)
+
+    foreign = asked(two.ids)
+    assert foreign == asked(NOWHERE)
+    assert foreign[0] == 422
+    assert two.call(two.stranger, "GET", "/v1/jobs", {}).json()["data"] == []
+
+
+def spec_with(place: str, own_dataset: str, ids: dict[str, str]) -> dict[str, Any]:
+    match place:
+        case "dataset":
+            return language_model_spec(ids["{dataset_id}"])
+        case "validation_dataset":
+            return language_model_spec(own_dataset, training={"validation_dataset": ids["{dataset_id}"]})
+        case _:
+            parent = ids.get(place, place)
+            return {"kind": "finetune", "parent": parent, "dataset": own_dataset, "method": {"type": "classification"}}
