@@ -21,6 +21,7 @@ QUICK = {
     "PRETUNE_HEARTBEAT_SECONDS": "1",
     "PRETUNE_HOUSEKEEPING_SECONDS": "0.5",
     "PRETUNE_IDLE_POLL_SECONDS": "0.5",
+    "PRETUNE_THREADS": "1",  # models this small gain nothing by more, and on a busy machine threads wait by spinning
 }
 
 

@@ -3,9 +3,14 @@
 import math
 from pathlib import Path
 
+import pytest
+
 from app.client import Api, Event
 from app.client.following import follow_to_success
 from tests.e2e.specs import finetune, pretrain, reviews_file, text_file
+
+#: A machine may be busy.
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_pretrain_then_finetune_then_ask(api: Api, tmp_path: Path) -> None:
