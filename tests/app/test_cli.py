@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from app.db.session import Database
+from app.services.keys import Keys, Presented
 from tests.e2e.running import environment_of
 
 
@@ -79,3 +81,48 @@ def test_migrate_makes_the_schema_and_may_be_repeated(tmp_path: Path) -> None:
     for _ in range(2):
         answer = pretune("migrate", PRETUNE_DATABASE_URL=url)
         assert (answer.returncode, answer.stdout) == (0, "The database is up to date.\n")
+
+
+def test_a_key_is_made_told_once_listed_and_revoked(tmp_path: Path) -> None:
+    def keys(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return pretune("keys", *arguments, "--data-dir", str(tmp_path / "data"))
+
+    made = keys("create", "--name", "ci")
+    key = made.stdout.strip()
+    assert made.returncode == 0, made.stderr
+    assert key.startswith("pt_")
+    other = json.loads(keys("create", "--project", "team-a", "--expires-days", "3", "--json").stdout)
+    assert other["key"].startswith(other["prefix"])
+    listed = keys("list").stdout.splitlines()
+    assert [line.split()[0] for line in listed] == [made.stderr.split(",")[0], other["id"]]
+    assert not any(secret.rpartition("_")[2] in "".join(listed) for secret in (key, other["key"]))
+    assert "expires" in listed[1]
+    [of_project] = json.loads(keys("list", "--project", "team-a", "--json").stdout)
+    assert of_project == {name: value for name, value in other.items() if name != "key"}
+    assert keys("revoke", other["prefix"]).stdout == f"Revoked {other['id']} (key) of the project team-a.\n"
+    assert "revoked" in keys("list").stdout.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("revoke", "key_x"), "There is no key 'key_x'"),
+        (("create", "--project", "Team A"), "'Team A' cannot be a project"),
+        (("create", "--expires-days", "0"), "0 days"),
+    ],
+)
+def test_what_keys_refuses_is_one_line(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    answer = pretune("keys", *arguments, "--data-dir", str(tmp_path))
+    assert answer.returncode == 1
+    assert told in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_keys_are_those_of_the_database_that_is_named(database: Database, tmp_path: Path) -> None:
+    url = database.engine.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-m", "app.cli", "keys", "create", "--data-dir", str(tmp_path / "unused")]
+    environment = environment_of({"PRETUNE_DATABASE_URL": url})
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    presented = Presented.of(answer.stdout.strip())
+    assert presented in Keys(database).authenticate([presented])
+    assert not (tmp_path / "unused").exists()

@@ -1,6 +1,7 @@
 """What its user may do to a job in each state, and what becomes of races with the job's own end."""
 
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from app.db.session import Database, now
 from app.db.tables import DEFAULT_PROJECT_ID, AttemptRow, JobRow
 from app.services.jobs import JobFilters, Jobs, JobView
 from tests.app.services.jobs.conftest import RecordedWakes
-from tests.factories import make_dataset, make_job
+from tests.factories import language_model_spec, make_dataset, make_job
 
 S = JobStatus
 RACES = 200
@@ -165,3 +166,15 @@ def test_a_page_tells_places_in_the_line_and_where_it_goes_on(jobs: Jobs, databa
     assert [(view.id, view.queue_position) for view in first.data] == [(made[2], 3), (made[1], 2)]
     second = jobs.page(DEFAULT_PROJECT_ID, JobFilters(), first.next_cursor, 2)
     assert ([view.id for view in second.data], second.next_cursor) == ([made[0]], None)
+
+
+def test_a_job_whose_data_were_deleted_cannot_be_retried(jobs: Jobs, database: Database) -> None:
+    gone, kept = make_dataset(database, deleted_at=datetime.now(UTC)), make_dataset(database)
+    for spec in (
+        language_model_spec(gone.id),
+        language_model_spec(kept.id, training={"validation_dataset": gone.id}),
+    ):
+        job = make_job(database, status=S.FAILED, spec=spec)
+        with pytest.raises(Conflict, match=f"{gone.id}, which was deleted"):
+            jobs.retry(DEFAULT_PROJECT_ID, job.id)
+        assert jobs.get(DEFAULT_PROJECT_ID, job.id).status is S.FAILED
