@@ -18,7 +18,7 @@ TRAINING = {
     "duration": {"steps": STEPS},
     "batch_size": 8,
     "optimizer": {"type": "adamw", "learning_rate": 0.003},
-    "schedule": {"type": "constant"},
+    "evaluate_every": {"steps": STEPS},
     "compile": False,
 }
 SUBJECTS = ("the soup", "our room", "this film", "her song", "the journey", "that book", "their garden", "my coat")
