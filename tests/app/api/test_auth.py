@@ -13,8 +13,8 @@ from app.main import create_app
 from app.services import authentication
 from app.services.keys import CreatedKey, Keys, NotSecured
 from app.settings import Settings
-from tests.support.local_client import LOOPBACK
 from tests.factories import make_dataset
+from tests.support.local_client import LOOPBACK
 
 OPEN = {"/healthz", "/readyz", "/errors/{code}", "/v1/version"}
 #: Open to this machine on loopback, and to any key elsewhere.
