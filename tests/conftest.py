@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,8 +31,9 @@ def no_settings_from_outside() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with postgres_server(tmp_path_factory.mktemp("postgres")) as server:
+def postgres() -> Iterator[PostgresServer]:
+    """In a folder of its own: pytest's are closed to the user that PostgreSQL runs as where we are root."""
+    with tempfile.TemporaryDirectory(prefix="pretune-postgres-") as folder, postgres_server(Path(folder)) as server:
         yield server
 
 
