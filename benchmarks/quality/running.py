@@ -64,7 +64,7 @@ def predict(model: Path, inputs: Sequence[Any]) -> list[Json]:
 
 def accuracy(model: Path, inputs: Sequence[Any], labels: Sequence[Any]) -> float:
     outputs = predict(model, inputs)
-    right = [output["label"] == label for output, label in zip(outputs, labels, strict=True)]
+    right = [bool(output["label"] == label) for output, label in zip(outputs, labels, strict=True)]
     return sum(right) / len(right)
 
 

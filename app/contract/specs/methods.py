@@ -70,9 +70,9 @@ TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
         "optimizer": {"type": "adam", "learning_rate": 0.01},
     },
     ("finetune", "classification"): {
-        "duration": {"epochs": 3.0},
-        "optimizer": {"type": "adamw", "learning_rate": 3e-4, "weight_decay": 0.01},
-        "schedule": {"type": "linear"},
+        "duration": {"epochs": 10.0},
+        "optimizer": {"type": "adamw", "learning_rate": 2e-3, "weight_decay": 0.01},
+        "schedule": {"type": "linear", "warmup_steps": 20},
     },
     ("finetune", "regression"): {
         "duration": {"epochs": 100.0},
