@@ -17,10 +17,9 @@ from app.contract.model_folder import (
     WEIGHTS_NAME,
     ModelDescription,
 )
-from app.contract.specs.architectures import TransformerArchitecture
-from worker.data.tokenizers import BEGIN_TOKEN, PADDING_TOKEN, load_tokenizer
+from worker.data.tokenizers import load_tokenizer
 from worker.models.building import build_module
-from worker.models.transformer import NORM_EPSILON, ROTARY_BASE, CausalLanguageModel
+from worker.stock import configuration, stock_name, tokenizer_configuration
 
 _TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 
@@ -36,93 +35,42 @@ class LoadedModel:
 
 def export_model(folder: Path, module: nn.Module, description: ModelDescription, tokenizer: Tokenizer | None) -> None:
     """Write the model folder into an existing one. Equal weights give equal bytes."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in _own_tensors(module).items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in _filed_tensors(module).items()}
     save_file(weights, folder / WEIGHTS_NAME, metadata={"format": "pt"})
-    _write_json(folder / CONFIG_NAME, _configuration(module, description, tokenizer))
+    _write_json(folder / CONFIG_NAME, configuration(module, description, tokenizer))
     (folder / DESCRIPTION_NAME).write_text(description.model_dump_json(indent=2) + "\n")
     (folder / CARD_NAME).write_text(_card(description))
     if tokenizer is not None:
         (folder / TOKENIZER_NAME).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-        _write_json(folder / _TOKENIZER_CONFIG_NAME, _tokenizer_configuration(description))
+        _write_json(folder / _TOKENIZER_CONFIG_NAME, tokenizer_configuration(description))
 
 
 def load_model(folder: Path) -> LoadedModel:
     """Raises ValueError, RuntimeError or OSError where the folder is not one that `export_model` wrote."""
     description = ModelDescription.model_validate_json((folder / DESCRIPTION_NAME).read_bytes())
     module = build_module(description)
-    _load_own_tensors(module, load_file(folder / WEIGHTS_NAME))
+    _load_filed_tensors(module, load_file(folder / WEIGHTS_NAME))
     tokenizer_path = folder / TOKENIZER_NAME
     tokenizer = load_tokenizer(tokenizer_path) if tokenizer_path.exists() else None
     return LoadedModel(description, module.eval(), tokenizer)
 
 
-def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """What a file holds: each persistent tensor once, under its first name, where several names share it."""
+def _filed_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """What a file holds, under its names there: each persistent tensor once, where several names share it."""
     seen: dict[int, str] = {}
     return {
-        name: tensor
+        stock_name(module, name): tensor
         for name, tensor in module.state_dict(keep_vars=True).items()
         if seen.setdefault(id(tensor), name) == name
     }
 
 
-def _load_own_tensors(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    if differences := weights.keys() ^ _own_tensors(module).keys():
+def _load_filed_tensors(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    if differences := weights.keys() ^ _filed_tensors(module).keys():
         raise ValueError(f"{WEIGHTS_NAME} and {DESCRIPTION_NAME} disagree on {', '.join(sorted(differences)[:5])}")
-    module.load_state_dict(weights, strict=False)  # names that share a tensor are filled with it
-
-
-def _configuration(module: nn.Module, description: ModelDescription, tokenizer: Tokenizer | None) -> dict[str, Any]:
-    """Stock where a stock architecture computes the same; else ours, which names it."""
-    if isinstance(module, CausalLanguageModel) and tokenizer is not None:
-        return _llama_configuration(module, tokenizer)
-    return {
-        "model_type": "pretune",
-        "architectures": [f"Pretune{type(module).__name__}"],
-        "torch_dtype": "float32",
-        "method": f"{description.kind}/{description.method}",
-        **description.body.model_dump(mode="json"),
-    }
-
-
-def _llama_configuration(module: CausalLanguageModel, tokenizer: Tokenizer) -> dict[str, Any]:
-    shape: TransformerArchitecture = module.body.architecture
-    begin = tokenizer.token_to_id(BEGIN_TOKEN)
-    return {
-        "model_type": "llama",
-        "architectures": ["LlamaForCausalLM"],
-        "torch_dtype": "float32",
-        "vocab_size": module.lm_head.out_features,
-        "hidden_size": shape.width,
-        "intermediate_size": shape.inner_width,
-        "num_hidden_layers": shape.num_layers,
-        "num_attention_heads": shape.num_heads,
-        "num_key_value_heads": shape.key_value_heads,
-        "head_dim": shape.width // shape.num_heads,
-        "max_position_embeddings": shape.context_length,
-        "hidden_act": "silu",
-        "rms_norm_eps": NORM_EPSILON,
-        "rope_theta": ROTARY_BASE,
-        "attention_bias": False,
-        "mlp_bias": False,
-        "tie_word_embeddings": shape.tie_embeddings,
-        "bos_token_id": begin,
-        "eos_token_id": begin,  # the next text's begin ends this one
-        "pad_token_id": tokenizer.token_to_id(PADDING_TOKEN),
-    }
-
-
-def _tokenizer_configuration(description: ModelDescription) -> dict[str, Any]:
-    shape = description.body.architecture
-    assert isinstance(shape, TransformerArchitecture)
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": BEGIN_TOKEN,
-        "eos_token": BEGIN_TOKEN,
-        "pad_token": PADDING_TOKEN,
-        "model_max_length": shape.context_length,
-        "clean_up_tokenization_spaces": False,
-    }
+    ours = {stock_name(module, name): name for name in module.state_dict()}
+    # Names that share a tensor are filled with it.
+    module.load_state_dict({ours[name]: tensor for name, tensor in weights.items()}, strict=False)
 
 
 def _card(description: ModelDescription) -> str:

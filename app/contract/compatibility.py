@@ -18,6 +18,7 @@ class MethodTraits(Contract):
 
 METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
     ("pretrain", "causal_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
+    ("pretrain", "masked_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
     ("pretrain", "autoencoder"): MethodTraits(dataset_kinds={InputKind.FEATURES: "vectors", InputKind.IMAGE: "images"}),
     ("pretrain", "regression"): MethodTraits(dataset_kinds={InputKind.FEATURES: "scored_vectors"}),
     ("finetune", "classification"): MethodTraits(

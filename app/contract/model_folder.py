@@ -50,7 +50,8 @@ class Granularity(StrEnum):
 class BodyDescription(Contract):
     """What a fine-tune inherits. `input_shape` is [F] for features, [C, H, W] for images, null for text.
 
-    `code_size` is that of an autoencoder's body, whose encoding is the code.
+    `code_size` is that of an autoencoder's body, whose encoding is the code. `bidirectional`: a Transformer in which a
+    token sees those behind it too.
     """
 
     architecture: Annotated[TransformerArchitecture | MlpArchitecture | ConvArchitecture, Field(discriminator="type")]
@@ -59,6 +60,7 @@ class BodyDescription(Contract):
     input_shape: Annotated[tuple[int, ...], Field(strict=False)] | None = None
     vocab_size: int | None = None
     code_size: int | None = None
+    bidirectional: bool = False
 
 
 class ModelDescription(Contract):

@@ -16,6 +16,7 @@ from app.contract.specs.training import Optimizer, Sgd, TrainingOptions
 
 BYTES_PER_NUMBER = 4  # weights, gradients and optimizer state are fp32, whatever the precision
 KERNEL_AREA = 9
+MASKED_SHARE = 0.15  # of the tokens that a masked language model reads, those that it is to tell
 #: A product costs a multiplication and an addition; its backward pass is two more products (Kaplan et al. 2020).
 FORWARD_FLOPS, BACKWARD_FLOPS = 2, 4
 
@@ -100,6 +101,9 @@ def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int 
     match method, body.architecture:
         case ("pretrain", "causal_language_model"), TransformerArchitecture() as shape:
             return 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
+        case ("pretrain", "masked_language_model"), TransformerArchitecture() as shape:
+            decoder = 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
+            return _prediction_head(body) + decoder
         case ("pretrain", "autoencoder"), MlpArchitecture() as shape:
             return _linear_chain([*_code(body), *reversed(shape.hidden_widths), _num_inputs(body)])
         case ("pretrain", "autoencoder"), ConvArchitecture() as shape:
@@ -107,13 +111,21 @@ def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int 
             return expansion + sum(map(_kernel, pairwise([*reversed(shape.channels), _image(body)[0]])))
         case _:
             assert num_outputs is not None, f"{method} has a head"
-            return _linear(width_of(body), num_outputs)
+            return _prediction_head(body) + _linear(width_of(body), num_outputs)
+
+
+def _prediction_head(body: BodyDescription) -> int:
+    """What an encoder has between its vectors and a linear layer: a dense layer and a norm, without biases."""
+    return (width_of(body) + 1) * width_of(body) if body.bidirectional else 0
 
 
 def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None, tokens_per_example: int) -> Load:
     match method, body.architecture:
         case ("pretrain", "causal_language_model"), TransformerArchitecture() as shape:
             return Load(_vocabulary(body) * shape.width * tokens_per_example, 0)  # logits exist in chunks only
+        case ("pretrain", "masked_language_model"), TransformerArchitecture() as shape:
+            weights = _vocabulary(body) * shape.width + _prediction_head(body)
+            return Load(round(MASKED_SHARE * weights * tokens_per_example), 0)
         case ("pretrain", "autoencoder"), _:
             return _body_load(body, tokens_per_example)  # the decoder is the body's mirror
         case _:
@@ -123,7 +135,7 @@ def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None
 def _body_load(body: BodyDescription, tokens_per_example: int) -> Load:
     match body.architecture:
         case TransformerArchitecture() as shape:
-            return _transformer_load(shape, tokens_per_example)
+            return _transformer_load(shape, tokens_per_example, bidirectional=body.bidirectional)
         case MlpArchitecture() as shape:
             widths = [_num_inputs(body), *shape.hidden_widths, *_code(body)]
             return Load(sum(map(prod, pairwise(widths))), 2 * sum(widths))  # before and after each ReLU
@@ -133,12 +145,12 @@ def _body_load(body: BodyDescription, tokens_per_example: int) -> Load:
             assert_never(body.architecture)
 
 
-def _transformer_load(shape: TransformerArchitecture, tokens: int) -> Load:
-    """A token attends to T / 2 others on average, in two products of D numbers each. Kept for the backward pass: inputs
-    of both norms and their results, queries, keys and values before and after rotation, what attention gives, and the
-    three inner results of SwiGLU.
+def _transformer_load(shape: TransformerArchitecture, tokens: int, *, bidirectional: bool) -> Load:
+    """A token attends to T others, or to T / 2 on average where it sees none behind it, in two products of D numbers
+    each. Kept for the backward pass: inputs of both norms and their results, queries, keys and values before and after
+    rotation, what attention gives, and the three inner results of the gated feed-forward.
     """
-    attention = shape.width * tokens
+    attention = shape.width * tokens * (2 if bidirectional else 1)
     key_value_width = shape.key_value_heads * (shape.width // shape.num_heads)
     numbers = 7 * shape.width + 3 * key_value_width + 3 * shape.inner_width
     weights = _block_weights(shape) - 2 * shape.width

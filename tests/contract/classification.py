@@ -3,12 +3,17 @@
 from pathlib import Path
 
 from app.contract.messages import Assignment
-from tests.contract import autoencoder, datasets, language_model
+from tests.contract import autoencoder, datasets, language_model, masked_language_model
 from tests.contract.assignments import finetuning
 
 
 def of_text(folder: Path) -> Assignment:
     parent = language_model.assignment(folder)
+    return finetuning(folder, datasets.labeled_text(folder), parent, {"type": "classification"})
+
+
+def of_text_from_a_masked_language_model(folder: Path) -> Assignment:
+    parent = masked_language_model.assignment(folder)
     return finetuning(folder, datasets.labeled_text(folder), parent, {"type": "classification"})
 
 

@@ -13,12 +13,13 @@ from app.contract.specs.training import Adam, Optimizer, Sgd, TrainingOptions
 from worker.models.building import build_module
 
 
-def text(**shape: Any) -> BodyDescription:
+def text(*, bidirectional: bool = False, **shape: Any) -> BodyDescription:
     return BodyDescription(
         architecture=TransformerArchitecture(**({"num_layers": 3, "width": 48, "num_heads": 4} | shape)),
         input=InputKind.TEXT,
         granularity=Granularity.TOKENS,
         vocab_size=331,
+        bidirectional=bidirectional,
     )
 
 
@@ -42,16 +43,20 @@ def image(shape: tuple[int, int, int], architecture: ConvArchitecture | MlpArchi
     )
 
 
+MASKED = ("pretrain", "masked_language_model")
 LANGUAGE_MODEL, AUTOENCODER = ("pretrain", "causal_language_model"), ("pretrain", "autoencoder")
 CLASSIFICATION, REGRESSION = ("finetune", "classification"), ("finetune", "regression")
 CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (LANGUAGE_MODEL, text(), None),
     (LANGUAGE_MODEL, text(num_key_value_heads=2, feed_forward_width=77, tie_embeddings=False), None),
+    (MASKED, text(bidirectional=True), None),
+    (MASKED, text(bidirectional=True, feed_forward_width=77, tie_embeddings=False), None),
     (AUTOENCODER, features(3, 11, 7), None),
     (AUTOENCODER, image((3, 9, 7), ConvArchitecture(channels=(4, 6, 5))), None),
     (AUTOENCODER, image((1, 8, 8), MlpArchitecture(hidden_widths=(10,))), None),
     (("pretrain", "regression"), features(None, 11, 7), 2),
     (CLASSIFICATION, text(), 4),
+    (CLASSIFICATION, text(bidirectional=True), 4),
     (CLASSIFICATION, image((3, 9, 7), ConvArchitecture(channels=(4,))), 6),
     (REGRESSION, features(3, 11), 1),
     (REGRESSION, features(None, 11), 3),

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 #: Opens every text, and ends the one before it.
 BEGIN_TOKEN = "<|begin|>"  # noqa: S105  no password
 PADDING_TOKEN = "<|pad|>"  # noqa: S105  no password
+#: Stands where a masked language model is to tell what stood there.
+MASK_TOKEN = "[MASK]"  # noqa: S105  no password
 
 SAMPLE_BYTES = 64_000_000
 BLOCK_CHARACTERS = 8_192
@@ -38,6 +40,23 @@ def learn_bpe(blocks: Iterable[str], vocab_size: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(blocks, trainer)
     return parse_tokenizer(tokenizer.to_str())
+
+
+def with_mask(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer and MASK_TOKEN, its last. Tools that read the file open a text by the begin token, and take the
+    space before a mask for a part of what is masked, as it is with byte-level pairs."""
+    made = Tokenizer.from_str(tokenizer.to_str())
+    made.add_special_tokens([AddedToken(MASK_TOKEN, lstrip=is_byte_level(made), normalized=False, special=True)])
+    opened = f"{BEGIN_TOKEN} $A"
+    made.post_processor = processors.TemplateProcessing(
+        single=opened, pair=f"{opened} $B:1", special_tokens=[(BEGIN_TOKEN, begin_token(made))]
+    )
+    return parse_tokenizer(made.to_str())
+
+
+def is_byte_level(tokenizer: Tokenizer) -> bool:
+    """Whether a word's token holds the space before it."""
+    return isinstance(tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -66,7 +85,7 @@ def token_characters(tokenizer: Tokenizer) -> NDArray[np.int64]:
     begins = {symbol: not 0x80 <= byte < 0xC0 for byte, symbol in _byte_symbols().items()}
     characters = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
     for token, index in tokenizer.get_vocab().items():
-        if token not in (BEGIN_TOKEN, PADDING_TOKEN):
+        if token not in (BEGIN_TOKEN, PADDING_TOKEN, MASK_TOKEN):
             characters[index] = sum(begins[symbol] for symbol in token)
     return characters
 

@@ -11,6 +11,7 @@ from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, 
 from worker.models.autoencoder import Autoencoder
 from worker.models.body import Body
 from worker.models.conv import ConvBody, ConvDecoder
+from worker.models.encoder import Encoder, MaskedLanguageModel
 from worker.models.heads import Classifier, Regressor
 from worker.models.mlp import MlpBody, MlpDecoder
 from worker.models.transformer import CausalLanguageModel, Transformer
@@ -20,7 +21,8 @@ def build_body(description: BodyDescription) -> Body:
     match description.architecture:
         case TransformerArchitecture() as shape:
             assert description.vocab_size is not None
-            return Transformer(shape, description.vocab_size)
+            body = Encoder if description.bidirectional else Transformer
+            return body(shape, description.vocab_size)
         case MlpArchitecture() as shape:
             assert description.input_shape is not None
             return MlpBody(description.input_shape, shape.hidden_widths, shape.dropout, description.code_size)
@@ -40,6 +42,12 @@ def _causal_language_model(description: ModelDescription) -> nn.Module:
     body = build_body(description.body)
     assert isinstance(body, Transformer)
     return CausalLanguageModel(body)
+
+
+def _masked_language_model(description: ModelDescription) -> nn.Module:
+    body = build_body(description.body)
+    assert isinstance(body, Encoder)
+    return MaskedLanguageModel(body)
 
 
 def _autoencoder(description: ModelDescription) -> nn.Module:
@@ -71,6 +79,7 @@ def _regressor(description: ModelDescription) -> nn.Module:
 
 MODULES: Mapping[MethodKey, Callable[[ModelDescription], nn.Module]] = {
     ("pretrain", "causal_language_model"): _causal_language_model,
+    ("pretrain", "masked_language_model"): _masked_language_model,
     ("pretrain", "autoencoder"): _autoencoder,
     ("pretrain", "regression"): _regressor,
     ("finetune", "classification"): _classifier,

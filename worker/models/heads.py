@@ -1,4 +1,4 @@
-"""Task heads over a body: one linear layer each. Know no data set, no tokenizer and no loss.
+"""Task heads over a body. Know no data set, no tokenizer and no loss.
 
 Legend: B batch, T tokens, D width of the body, L labels, K targets.
 """
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.models.body import Body
+from worker.models.encoder import Encoder, PredictionHead
 from worker.models.standardization import Standardization
 
 
@@ -31,11 +32,12 @@ def encode_example(body: Body, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 class Task(nn.Module):
-    """A body with one linear layer on top."""
+    """A body with one linear layer on top; over an encoder, behind a prediction head, as stock encoders have it."""
 
     def __init__(self, body: Body, num_outputs: int) -> None:
         super().__init__()
         self.body = body
+        self.transform = PredictionHead(body.width) if isinstance(body, Encoder) else nn.Identity()
         self.head = nn.Linear(body.width, num_outputs)
         self._body_is_frozen = False
 
@@ -53,7 +55,7 @@ class Task(nn.Module):
 
     def read(self, batch: Mapping[str, Tensor]) -> Tensor:
         """-> what the head makes of each example [B, outputs]"""
-        outputs: Tensor = self.head(encode_example(self.body, batch))
+        outputs: Tensor = self.head(self.transform(encode_example(self.body, batch)))
         return outputs
 
 

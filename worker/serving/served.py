@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from pydantic_core import to_json
 
 from app.contract.base import Contract
@@ -17,7 +17,7 @@ from worker.serving.batcher import Batcher
 from worker.serving.device import Device
 from worker.serving.errors import OperationNotSupported
 from worker.serving.generation import Finish, GenerateBody, Piece, Prepared, TextGenerator
-from worker.serving.predictors.protocol import BatchedOperation, Predictor
+from worker.serving.predictors.protocol import BatchedOperation, ConfiguredOperation, Predictor
 
 Body = TypeVar("Body", bound=Contract)
 Result = TypeVar("Result")
@@ -28,15 +28,11 @@ INLINE_BYTES = 4_096
 OUTPUT_KEYS = {Operation.PREDICT: "outputs", Operation.EMBED: "embeddings"}
 
 
-class NoParameters(Contract):
-    """Today's predictors take none."""
-
-
 class InputsBody(Contract):
     """The body of `predict` and `embed`."""
 
     inputs: list[Any]
-    parameters: NoParameters = Field(default=NoParameters())
+    parameters: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +64,15 @@ class ServedModel:
         if batched is None:
             raise self._not_supported(request.operation)
         body = parsed(InputsBody, request.body)
-        encoded = await self._help(size_bytes, lambda: batched.operation.encode_pre(body.inputs))
+        operation = _configured(batched.operation, body.parameters)
+        encoded = await self._help(size_bytes, lambda: operation.encode_pre(body.inputs))
         results = await batched.batcher.run(encoded.rows)
         return await self._help(
             size_bytes,
             lambda: to_json(
                 {
                     "model_id": request.model.model_id,
-                    OUTPUT_KEYS[request.operation]: batched.operation.encode_post(encoded, results),
+                    OUTPUT_KEYS[request.operation]: operation.encode_post(encoded, results),
                 }
             ),
         )
@@ -118,12 +115,20 @@ class ServedModel:
         return await asyncio.get_running_loop().run_in_executor(self._helpers, function)
 
 
-def parsed(body_type: type[Body], body: dict[str, Any]) -> Body:
+def _configured(operation: BatchedOperation, parameters: dict[str, Any]) -> BatchedOperation:
+    if isinstance(operation, ConfiguredOperation):
+        return operation.configured(parsed(operation.parameters, parameters, "parameters"))
+    parsed(Contract, parameters, "parameters")  # there are none to give
+    return operation
+
+
+def parsed(body_type: type[Body], body: dict[str, Any], *location: str) -> Body:
+    """`location`: where in the request `body` stands."""
     try:
         return body_type.model_validate(body)
     except ValidationError as error:
         errors = [
-            FieldError(location=".".join(str(part) for part in problem["loc"]), message=problem["msg"])
+            FieldError(location=".".join(str(part) for part in (*location, *problem["loc"])), message=problem["msg"])
             for problem in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise InvalidRequest(

@@ -15,7 +15,8 @@ Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class TransformerArchitecture(Contract):
-    """A pre-norm Transformer decoder (Vaswani et al. 2017) with RMSNorm, rotary positions and SwiGLU."""
+    """A pre-norm Transformer (Vaswani et al. 2017) with rotary positions and gated feed-forward layers: a decoder with
+    RMSNorm and SwiGLU, or for masked language models an encoder with LayerNorm and GeGLU."""
 
     type: Literal["transformer"] = "transformer"
     num_layers: Layers = 4
@@ -25,7 +26,8 @@ class TransformerArchitecture(Contract):
         default=None, description="Grouped-query attention: must divide num_heads. Default: num_heads."
     )
     feed_forward_width: Width | None = Field(
-        default=None, description="Inner width of SwiGLU. Default: 8/3 of width, rounded up to a multiple of 32."
+        default=None,
+        description="Inner width of the gated feed-forward. Default: 8/3 of width, rounded up to a multiple of 32.",
     )
     context_length: Annotated[int, Field(ge=2, le=1_048_576)] = 256
     dropout: Dropout = 0.0

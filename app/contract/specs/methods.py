@@ -4,9 +4,9 @@ Adding a method: a class here, its row in `TRAINING_DEFAULTS` and in `app.contra
 maps. `tests/contract` fails until all of them agree.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from app.contract.base import Contract
 from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
@@ -19,6 +19,24 @@ class CausalLanguageModel(Contract):
     type: Literal["causal_language_model"] = "causal_language_model"
     architecture: TransformerArchitecture = TransformerArchitecture()
     tokenizer: BpeTokenizer = BpeTokenizer()
+
+
+class MaskedLanguageModel(Contract):
+    """Telling hidden tokens from both sides (Devlin et al. 2018: 15 % selected; of those 80 % masked, 10 % random)."""
+
+    type: Literal["masked_language_model"] = "masked_language_model"
+    architecture: TransformerArchitecture = TransformerArchitecture(context_length=128)
+    tokenizer: BpeTokenizer = BpeTokenizer()
+
+    @model_validator(mode="after")
+    def _heads_are_not_grouped(self) -> Self:
+        shape = self.architecture
+        if shape.key_value_heads != shape.num_heads:
+            raise ValueError(
+                f"num_key_value_heads {shape.num_key_value_heads} is not num_heads {shape.num_heads}: an encoder has "
+                "no grouped-query attention, which spares a cache that only generation has. Leave it out"
+            )
+        return self
 
 
 class Autoencoder(Contract):
@@ -48,7 +66,9 @@ class FinetuneRegression(Contract):
     type: Literal["regression"] = "regression"
 
 
-PretrainMethod = Annotated[CausalLanguageModel | Autoencoder | PretrainRegression, Field(discriminator="type")]
+PretrainMethod = Annotated[
+    CausalLanguageModel | MaskedLanguageModel | Autoencoder | PretrainRegression, Field(discriminator="type")
+]
 FinetuneMethod = Annotated[Classification | FinetuneRegression, Field(discriminator="type")]
 
 #: What a method trains with where the user is silent: merged under the user's `training`.
@@ -57,6 +77,12 @@ TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
         "duration": {"steps": 500},
         "optimizer": {"type": "adamw", "learning_rate": 2e-3},
         "schedule": {"type": "cosine", "warmup_steps": 50},
+        "validation_fraction": 0.05,
+    },
+    ("pretrain", "masked_language_model"): {
+        "duration": {"steps": 1000},
+        "optimizer": {"type": "adamw", "learning_rate": 2e-3, "betas": (0.9, 0.98), "weight_decay": 0.01},
+        "schedule": {"type": "linear", "warmup_steps": 100},
         "validation_fraction": 0.05,
     },
     ("pretrain", "autoencoder"): {

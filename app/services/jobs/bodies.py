@@ -15,7 +15,7 @@ from app.contract.compatibility import (
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
 from app.contract.model_folder import BodyDescription, Granularity, InputKind
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
-from app.contract.specs.methods import Autoencoder, CausalLanguageModel, PretrainRegression
+from app.contract.specs.methods import Autoencoder, CausalLanguageModel, MaskedLanguageModel, PretrainRegression
 from app.db.tables import DatasetRow
 
 
@@ -34,6 +34,8 @@ def pretrained_body(spec: PretrainSpec, dataset: DatasetRow) -> BodyDescription:
     match spec.method:
         case CausalLanguageModel(tokenizer=tokenizer):
             sizes = {"granularity": Granularity.TOKENS, "vocab_size": tokenizer.vocab_size}
+        case MaskedLanguageModel(tokenizer=tokenizer):
+            sizes = {"granularity": Granularity.TOKENS, "vocab_size": tokenizer.vocab_size, "bidirectional": True}
         case Autoencoder(code_size=code_size):
             sizes = {"granularity": Granularity.EXAMPLE, "code_size": code_size}
         case PretrainRegression():

@@ -8,7 +8,7 @@ from torch import nn
 
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
 from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
-from worker.data.tokenizers import learn_bpe
+from worker.data.tokenizers import learn_bpe, with_mask
 from worker.export import export_model
 from worker.models.building import build_module
 from worker.models.standardization import Standardization
@@ -43,6 +43,8 @@ def write_model(folder: Path, kind: str, method: str, body: dict[str, Any], seed
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
     tokenizer = learn_bpe([TEXT], 320) if body["input"] is InputKind.TEXT else None
+    if tokenizer is not None and body.get("bidirectional"):
+        tokenizer = with_mask(tokenizer)
     vocab_size = tokenizer.get_vocab_size() if tokenizer else None
     described = ModelDescription.model_validate(
         {
@@ -71,6 +73,10 @@ def _spread(module: nn.Module) -> None:
 
 def language_model(folder: Path, seed: int = 0) -> Path:
     return write_model(folder, "pretrain", "causal_language_model", TEXT_BODY, seed)
+
+
+def masked_language_model(folder: Path, seed: int = 0) -> Path:
+    return write_model(folder, "pretrain", "masked_language_model", TEXT_BODY | {"bidirectional": True}, seed)
 
 
 def text_classifier(folder: Path, seed: int = 0) -> Path:

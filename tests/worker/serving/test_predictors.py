@@ -15,9 +15,10 @@ from PIL import Image
 from app.contract.compatibility import METHOD_TRAITS
 from app.contract.inference import Operation
 from tests.worker.serving import models
-from worker.data.tokenizers import begin_token
+from worker.data.tokenizers import MASK_TOKEN, begin_token
 from worker.export import LoadedModel, load_model
 from worker.models.autoencoder import Autoencoder
+from worker.models.encoder import MaskedLanguageModel
 from worker.models.heads import Classifier, Regressor
 from worker.models.transformer import CausalLanguageModel
 from worker.serving.errors import InvalidInput, ModelCorrupted
@@ -71,6 +72,7 @@ def test_every_method_has_a_predictor() -> None:
 
 ALL_MODELS: list[tuple[Make, list[Any]]] = [
     (models.language_model, TEXTS),
+    (models.masked_language_model, [f"{text} [MASK]" for text in TEXTS]),
     (models.text_classifier, TEXTS),
     (models.text_regressor, TEXTS),
     (models.feature_classifier, FEATURES),
@@ -100,6 +102,38 @@ def test_a_classifier_of_texts_tells_the_softmax_of_its_logits(tmp_path: Path) -
         assert output["scores"] == approximately(dict(zip(["neg", "pos"], probabilities, strict=True)))
         assert output["label"] == max(output["scores"], key=output["scores"].get)
         assert output["score"] == max(output["scores"].values())
+
+
+def test_a_masked_model_tells_what_stands_in_each_place(tmp_path: Path) -> None:
+    """`naïve` is no word of its vocabulary, and the space before a mask belongs to it."""
+    loaded, predictor = made(models.masked_language_model, tmp_path)
+    assert isinstance(loaded.module, MaskedLanguageModel)
+    assert loaded.tokenizer is not None
+    mask = loaded.tokenizer.token_to_id(MASK_TOKEN)
+    tokens = [begin_of(loaded), *tokens_of(loaded, "the quick"), mask, *tokens_of(loaded, " fox"), mask]
+    expected = loaded.module(torch.tensor([tokens]))[0].softmax(-1)
+
+    [output] = answers(predictor.predict, ["the quick [MASK] fox [MASK]"])
+    assert [len(guesses) for guesses in output["masks"]] == [5, 5]
+    for guesses, place in zip(output["masks"], (tokens.index(mask), len(tokens) - 1), strict=True):
+        scores, best = expected[place].topk(5)
+        assert [guess["score"] for guess in guesses] == approximately(scores.tolist())
+        assert [guess["token"] for guess in guesses] == [loaded.tokenizer.decode([token]) for token in best.tolist()]
+
+
+def test_a_mask_in_a_long_text_is_read_in_the_middle_of_the_context(tmp_path: Path) -> None:
+    loaded, predictor = made(models.masked_language_model, tmp_path)
+    assert isinstance(loaded.module, MaskedLanguageModel)
+    assert loaded.tokenizer is not None
+    mask, side = loaded.tokenizer.token_to_id(MASK_TOKEN), tokens_of(loaded, " dog" * 40)
+    [output] = answers(predictor.predict, ["[MASK]" + " dog" * 40 + " [MASK]" + " dog" * 40])
+
+    room = models.CONTEXT_LENGTH - 1
+    middle = [begin_of(loaded), *side[: room // 2], mask, *side[: room - room // 2 - 1]]
+    start = [begin_of(loaded), mask, *side[: room - 1]]
+    for guesses, tokens in zip(output["masks"], (start, middle), strict=True):
+        scores = loaded.module(torch.tensor([tokens]))[0, tokens.index(mask)].softmax(-1)
+        assert guesses[0]["score"] == approximately(scores.max().item())
 
 
 def test_labels_keep_their_type_and_score_keys_are_strings(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from worker.serving.errors import ModelCorrupted
 from worker.serving.predictors.autoencoder import autoencoder
 from worker.serving.predictors.causal_language_model import causal_language_model
 from worker.serving.predictors.classification import classification
+from worker.serving.predictors.masked_language_model import masked_language_model
 from worker.serving.predictors.protocol import Predictor
 from worker.serving.predictors.regression import regression
 
 PREDICTORS: dict[MethodKey, Callable[[LoadedModel], Predictor]] = {
     ("pretrain", "causal_language_model"): causal_language_model,
+    ("pretrain", "masked_language_model"): masked_language_model,
     ("pretrain", "autoencoder"): autoencoder,
     ("pretrain", "regression"): regression,
     ("finetune", "classification"): classification,

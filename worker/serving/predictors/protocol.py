@@ -7,8 +7,9 @@ forward over rows of any callers (after infinity, which serves embeddings so).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, runtime_checkable
 
+from app.contract.base import Contract
 from app.contract.inference import Operation
 from worker.serving.batcher import BatchLimits, Row
 from worker.serving.generation import GenerativeModel
@@ -35,6 +36,17 @@ class BatchedOperation(Protocol):
 
     def encode_post(self, encoded: Encoded, results: Sequence[Any]) -> list[Any]:
         """One output for each input, ready for JSON."""
+
+
+@runtime_checkable
+class ConfiguredOperation(BatchedOperation, Protocol):
+    """An operation that takes `parameters` beside its inputs. What they change is done before and after the forward
+    pass, which stays the same for all."""
+
+    parameters: type[Contract]
+
+    def configured(self, parameters: Any) -> Self:
+        """The operation as one request asks for it; `parameters` are of that type."""
 
 
 @dataclass(frozen=True, slots=True)

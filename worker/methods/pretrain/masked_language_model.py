@@ -1,0 +1,141 @@
+"""Pretraining by telling hidden tokens of plain text (Devlin et al. 2018), without the prediction of the next sentence,
+which Liu et al. 2019 found to be of no use.
+
+Legend: B batch, T tokens, K places to be told in a window.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch.nn.functional as F  # noqa: N812  its usual name
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from app.contract.messages import Assignment, Resolved
+from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
+from app.contract.specs import PretrainSpec
+from app.contract.specs.architectures import TransformerArchitecture
+from app.contract.specs.methods import MaskedLanguageModel as Spec
+from worker.data.masking import MaskedWindowSource, Masking, masked_for_evaluation
+from worker.data.text import Tokens
+from worker.data.tokenizers import MASK_TOKEN, begin_token, with_mask
+from worker.data.windows import WindowSource
+from worker.export import export_model
+from worker.methods.example_method import described
+from worker.methods.pretrain.text_stream import (
+    MIN_VALIDATION_TOKENS,
+    evaluation_tokens,
+    split_text,
+    tokenizer_of,
+    windows_of,
+)
+from worker.models.encoder import Encoder, MaskedLanguageModel
+from worker.training.protocols import Batch, Log
+from worker.training.single_loss import SingleLossMethod
+
+#: Tokens counted at a time: a count makes 64-bit integers of them.
+_COUNTED_TOKENS = 1 << 24
+#: Tokens that have logits at a time.
+_GUESSED_TOKENS = 512
+
+
+def prepare(assignment: Assignment, log: Log) -> "MaskedLanguageModelMethod":
+    spec = assignment.spec
+    assert isinstance(spec, PretrainSpec)
+    assert isinstance(spec.method, Spec)
+    tokenizer = _tokenizer(assignment, spec.method, log)
+    training, validation = split_text(assignment, tokenizer, log)
+    return MaskedLanguageModelMethod(spec, spec.method.architecture, tokenizer, training, validation)
+
+
+class MaskedLanguageModelMethod(SingleLossMethod):
+    """The loss is the mean negative log-likelihood of a token to be told, in nats."""
+
+    def __init__(
+        self,
+        spec: PretrainSpec,
+        shape: TransformerArchitecture,
+        tokenizer: Tokenizer,
+        training: Tokens,
+        validation: Tokens,
+    ) -> None:
+        options, vocab_size = spec.training, tokenizer.get_vocab_size()
+        self.model = MaskedLanguageModel(Encoder(shape, vocab_size))
+        self.tokenizer = tokenizer
+        self._description = described(spec, _body(shape, vocab_size))
+        windows, self._validation = (
+            windows_of(part, tokenizer, shape.context_length) for part in (training, validation)
+        )
+        self._masking = Masking(tokenizer.token_to_id(MASK_TOKEN), begin_token(tokenizer), vocab_size)
+        self._most_frequent = _most_frequent(training, self._masking)
+        self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
+        self._evaluation_tokens = MIN_VALIDATION_TOKENS
+        source = WindowSource(windows, options.batch_size, options.gradient_accumulation_steps, options.seed)
+        masked = MaskedWindowSource(source, self._masking, options.seed)
+        super().__init__(self.model, masked, num_validation_examples=self._validation.num_side_by_side)
+
+    def start(self, resolved: Resolved) -> None:
+        super().start(resolved)
+        self._evaluation_tokens = evaluation_tokens(resolved, self.train_data)
+
+    def total(self, batch: Batch) -> Tensor:
+        """batch: tokens int64 [B, T], places and targets int64 [B, K]"""
+        return self.model.loss(batch["tokens"], batch["places"], batch["targets"])
+
+    def weight(self, batch: Batch) -> int:
+        return batch["targets"].numel()
+
+    def metrics(self) -> Mapping[str, float]:
+        """Accuracies are over all tokens to be told; that of a model which always tells the token most frequent in
+        training is what they are to be compared with."""
+        nats, told, frequent, count = 0.0, 0, 0, 0
+        for batch in masked_for_evaluation(
+            self._validation, self._masking, self._evaluation_tokens, self._evaluation_batch_size
+        ):
+            moved = {name: tensor.to(self.compute.device) for name, tensor in batch.items()}
+            targets = moved["targets"].flatten()
+            guesses = self.model.guesses(moved["tokens"], moved["places"])
+            for some, wanted in zip(guesses.split(_GUESSED_TOKENS), targets.split(_GUESSED_TOKENS), strict=True):
+                logits = self.model.decoder(some).float()
+                nats += F.cross_entropy(logits, wanted, reduction="sum").item()
+                told += int((logits.argmax(1) == wanted).sum())
+            frequent += int((targets == self._most_frequent).sum())
+            count += len(targets)
+        return {
+            "validation_loss": nats / count,
+            "masked_accuracy": told / count,
+            "most_frequent_token_accuracy": frequent / count,
+        }
+
+    def describe(self) -> ModelDescription:
+        return self._description
+
+    def export(self, folder: Path) -> None:
+        export_model(folder, self.model, self._description, self.tokenizer)
+
+
+def _body(shape: TransformerArchitecture, vocab_size: int) -> BodyDescription:
+    return BodyDescription(
+        architecture=shape,
+        input=InputKind.TEXT,
+        granularity=Granularity.TOKENS,
+        vocab_size=vocab_size,
+        bidirectional=True,
+    )
+
+
+def _tokenizer(assignment: Assignment, spec: Spec, log: Log) -> Tokenizer:
+    """One token less is learned, since the mask is one."""
+    if assignment.resume_from is not None:
+        return tokenizer_of(assignment, spec.tokenizer, log)
+    learned = spec.tokenizer.model_copy(update={"vocab_size": spec.tokenizer.vocab_size - 1})
+    return with_mask(tokenizer_of(assignment, learned, log))
+
+
+def _most_frequent(tokens: Tokens, masking: Masking) -> int:
+    counts = np.zeros(masking.vocab_size, np.int64)
+    for start in range(0, len(tokens), _COUNTED_TOKENS):
+        counts += np.bincount(tokens[start : start + _COUNTED_TOKENS], minlength=masking.vocab_size)
+    counts[masking.begin_token] = 0
+    return int(counts.argmax())
