@@ -63,7 +63,7 @@ def test_its_pipeline_fills_masks_as_our_predictor_does(folder: Path) -> None:
     from transformers import pipeline  # noqa: PLC0415
 
     texts = ["The [MASK] of a class", "a function is [MASK]"]
-    theirs = pipeline("fill-mask", folder, top_k=4)(texts)
+    theirs = pipeline("fill-mask", str(folder), top_k=4)(texts)
     ours = answers(load_predictor(folder).predict, texts)
 
     for told, output in zip(theirs, ours, strict=True):

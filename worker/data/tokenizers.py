@@ -80,6 +80,12 @@ def begin_token(tokenizer: Tokenizer) -> int:
     return int(token)
 
 
+def mask_token(tokenizer: Tokenizer) -> int:
+    token = tokenizer.token_to_id(MASK_TOKEN)
+    assert token is not None, f"{MASK_TOKEN} comes with with_mask()"
+    return int(token)
+
+
 def token_characters(tokenizer: Tokenizer) -> NDArray[np.int64]:
     """How many characters each token writes, int64 [V]: the bytes that begin one in UTF-8. Special tokens: none."""
     begins = {symbol: not 0x80 <= byte < 0xC0 for byte, symbol in _byte_symbols().items()}

@@ -60,6 +60,11 @@ def language_model(store: FolderStore, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
+def masked_model(store: FolderStore, tmp_path_factory: pytest.TempPathFactory) -> ModelReference:
+    return publish(store, models.masked_language_model(tmp_path_factory.mktemp("c") / "m"), "model_masked")
+
+
+@pytest.fixture(scope="module")
 def replica(settings: Settings) -> Iterator[str]:
     with running(settings) as address:
         yield address
@@ -143,6 +148,28 @@ def test_a_body_of_the_wrong_shape_is_422(
     response = infer(client, classifier, Operation.PREDICT, body)
     assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
     assert [error["location"] for error in response.json()["errors"]] == [location]
+
+
+def test_a_request_asks_for_as_many_tokens_a_mask_as_it_wants(
+    client: httpx2.Client, masked_model: ModelReference
+) -> None:
+    inputs = ["the [MASK]"]
+    few, usual = (
+        infer(client, masked_model, Operation.PREDICT, {"inputs": inputs} | parameters).json()["outputs"][0]["masks"][0]
+        for parameters in ({"parameters": {"top_k": 2}}, {})
+    )
+    assert few == usual[:2]
+    assert len(usual) == 5
+
+
+@pytest.mark.parametrize(("name", "value"), [("top_k", 0), ("top_k", 101), ("top_k", "3"), ("count", 1)])
+def test_parameters_of_a_prediction_are_checked(
+    name: str, value: Any, client: httpx2.Client, masked_model: ModelReference
+) -> None:
+    body = {"inputs": ["[MASK]"], "parameters": {name: value}}
+    response = infer(client, masked_model, Operation.PREDICT, body)
+    assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
+    assert [error["location"] for error in response.json()["errors"]] == [f"parameters.{name}"]
 
 
 def test_an_operation_that_the_method_lacks_names_those_it_has(

@@ -121,6 +121,12 @@ def test_a_masked_model_tells_what_stands_in_each_place(tmp_path: Path) -> None:
         assert [guess["token"] for guess in guesses] == [loaded.tokenizer.decode([token]) for token in best.tolist()]
 
 
+def test_a_text_without_a_mask_is_refused_where_masks_are_filled(tmp_path: Path) -> None:
+    _, predictor = made(models.masked_language_model, tmp_path)
+    with pytest.raises(InvalidInput, match=r"a text with \[MASK\] in the places to be told; 'the fox' has none"):
+        answers(predictor.predict, ["the fox"])
+
+
 def test_a_mask_in_a_long_text_is_read_in_the_middle_of_the_context(tmp_path: Path) -> None:
     loaded, predictor = made(models.masked_language_model, tmp_path)
     assert isinstance(loaded.module, MaskedLanguageModel)

@@ -4,10 +4,11 @@ which Liu et al. 2019 found to be of no use.
 Legend: B batch, T tokens, K places to be told in a window.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -19,7 +20,7 @@ from app.contract.specs.architectures import TransformerArchitecture
 from app.contract.specs.methods import MaskedLanguageModel as Spec
 from worker.data.masking import MaskedWindowSource, Masking, masked_for_evaluation
 from worker.data.text import Tokens
-from worker.data.tokenizers import MASK_TOKEN, begin_token, with_mask
+from worker.data.tokenizers import begin_token, mask_token, with_mask
 from worker.data.windows import WindowSource
 from worker.export import export_model
 from worker.methods.example_method import described
@@ -67,7 +68,7 @@ class MaskedLanguageModelMethod(SingleLossMethod):
         windows, self._validation = (
             windows_of(part, tokenizer, shape.context_length) for part in (training, validation)
         )
-        self._masking = Masking(tokenizer.token_to_id(MASK_TOKEN), begin_token(tokenizer), vocab_size)
+        self._masking = Masking(mask_token(tokenizer), begin_token(tokenizer), vocab_size)
         self._most_frequent = _most_frequent(training, self._masking)
         self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
         self._evaluation_tokens = MIN_VALIDATION_TOKENS
@@ -96,7 +97,7 @@ class MaskedLanguageModelMethod(SingleLossMethod):
             moved = {name: tensor.to(self.compute.device) for name, tensor in batch.items()}
             targets = moved["targets"].flatten()
             guesses = self.model.guesses(moved["tokens"], moved["places"])
-            for some, wanted in zip(guesses.split(_GUESSED_TOKENS), targets.split(_GUESSED_TOKENS), strict=True):
+            for some, wanted in _pieces(guesses, targets):
                 logits = self.model.decoder(some).float()
                 nats += F.cross_entropy(logits, wanted, reduction="sum").item()
                 told += int((logits.argmax(1) == wanted).sum())
@@ -113,6 +114,10 @@ class MaskedLanguageModelMethod(SingleLossMethod):
 
     def export(self, folder: Path) -> None:
         export_model(folder, self.model, self._description, self.tokenizer)
+
+
+def _pieces(guesses: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(torch.split(guesses, _GUESSED_TOKENS), torch.split(targets, _GUESSED_TOKENS), strict=True)
 
 
 def _body(shape: TransformerArchitecture, vocab_size: int) -> BodyDescription:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from app.contract.base import Contract
 from app.records.problems import BadValue
-from worker.data.tokenizers import MASK_TOKEN, begin_token, is_byte_level
+from worker.data.tokenizers import MASK_TOKEN, begin_token, is_byte_level, mask_token
 from worker.export import LoadedModel
 from worker.models.encoder import MaskedLanguageModel
 from worker.serving.batcher import BatchLimits, Row
@@ -40,7 +40,7 @@ class MaskedText:
     places: list[int]
 
 
-@dataclass(frozen=True)
+@dataclass
 class FillingMasks:
     """A text beyond the context is read once for each mask, with the mask in the middle."""
 
@@ -80,15 +80,15 @@ class FillingMasks:
         return [{"masks": each} for each in masks]
 
     def _guesses(self, scores: list[float], tokens: list[int]) -> list[Guess]:
-        pairs = list(zip(scores, tokens, strict=True))[: self.top_k]
-        return [{"token": self.tokenizer.decode([token], skip_special_tokens=False), "score": score} for score, token in pairs]
+        names = (self.tokenizer.decode([token], skip_special_tokens=False) for token in tokens[: self.top_k])
+        return [{"token": name, "score": score} for name, score in zip(names, scores, strict=False)]
 
     def _tokens(self, text: str) -> list[int]:
         """Space before a mask is a part of what is masked, where words begin with it."""
         *pieces, last = text.split(MASK_TOKEN)
         if is_byte_level(self.tokenizer):
             pieces = [piece.rstrip() for piece in pieces]
-        mask = self.tokenizer.token_to_id(MASK_TOKEN)
+        mask = mask_token(self.tokenizer)
         tokens: list[int] = []
         for piece in tokenise(self.tokenizer, pieces):
             tokens += [*piece, mask]
@@ -96,7 +96,7 @@ class FillingMasks:
 
     def _rows(self, text: int, tokens: list[int]) -> Iterator[MaskedText]:
         begin, room = begin_token(self.tokenizer), self.context_length - 1
-        mask = self.tokenizer.token_to_id(MASK_TOKEN)
+        mask = mask_token(self.tokenizer)
         places = [place for place, token in enumerate(tokens) if token == mask]
         if len(tokens) <= room:
             yield MaskedText(text, [begin, *tokens], [1 + place for place in places])
