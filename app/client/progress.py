@@ -4,27 +4,30 @@ from collections.abc import Iterator
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from app.client.api import Api, Event, Json
 from app.client.following import follow_to_success
 
 #: Where there is no terminal, a line so often.
 PLAIN_EVERY = 0.25
+#: Metrics and how they are called. The live line fits into 80 characters.
+SHOWN_LIVE = {"train_loss": "loss", "accuracy": "accuracy"}
+SHOWN_AT_THE_END = {"train_loss": "loss", "validation_loss": "validation", "accuracy": "accuracy"}
 
 
 def follow_with_progress(api: Api, job: Json, console: Console) -> Json:
     """The finished view. Raises JobDidNotSucceed."""
     columns = (
         TextColumn("  {task.description}"),
-        BarColumn(bar_width=12),
-        MofNCompleteColumn(),
+        BarColumn(bar_width=8),
+        TaskProgressColumn(),
         TextColumn("{task.fields[told]}", markup=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         line = _Line(progress, console, job["name"])
         view = follow_to_success(api, job["id"], line.take)
-    console.print(f"  {job['name']}: {view['status']}, {_numbers(view['metrics'])}", highlight=False)
+    console.print(f"  {job['name']}: {view['status']}, {_numbers(view['metrics'], SHOWN_AT_THE_END)}", highlight=False)
     return view
 
 
@@ -46,7 +49,7 @@ class _Line:
                 self._console.print(f"  [dim]{escape(event.data['message'])}[/]", highlight=False)
 
     def _move(self, at: Json) -> None:
-        told = ", ".join([_numbers(self._values), *_pace(at)])
+        told = ", ".join([_numbers(self._values, SHOWN_LIVE), *_pace(at)])
         self._progress.update(self._task, completed=at["step"], total=at["total_steps"], told=told)
         self._tell_plainly(at, told)
 
@@ -67,7 +70,5 @@ def _pace(at: Json) -> Iterator[str]:
         yield f"{eta:.0f} s left"
 
 
-def _numbers(values: dict[str, float]) -> str:
-    """Short enough for a line of 80 characters."""
-    shown = {"train_loss": "loss", "validation_loss": "validation", "accuracy": "accuracy"}
+def _numbers(values: dict[str, float], shown: dict[str, str]) -> str:
     return ", ".join(f"{name} {values[metric]:.2f}" for metric, name in shown.items() if metric in values)
