@@ -135,7 +135,7 @@ class Demo:
         self._console.print(f"\n[bold]{title}[/]")
 
     def _say(self, text: str) -> None:
-        self._console.print(f"  {escape(text)}", highlight=False)
+        self._console.print(f"  {escape(text)}", highlight=False, soft_wrap=True)
 
     def _curl_json(self, path: str, body: Json) -> None:
         self._curl(path, "-H", "Content-Type: application/json", "-d", json.dumps(body))

@@ -46,7 +46,7 @@ class _Line:
                 self._values |= event.data["values"]
                 self._move(event.data["progress"])
             case "log" | "warning":
-                self._console.print(f"  [dim]{escape(event.data['message'])}[/]", highlight=False)
+                self._console.print(f"  [dim]{escape(event.data['message'])}[/]", highlight=False, soft_wrap=True)
 
     def _move(self, at: Json) -> None:
         told = ", ".join([_numbers(self._values, SHOWN_LIVE), *_pace(at)])
