@@ -15,11 +15,14 @@ from app.contract.model_folder import (
     DESCRIPTION_NAME,
     TOKENIZER_NAME,
     WEIGHTS_NAME,
+    WORD_VECTORS_NAME,
     ModelDescription,
 )
-from worker.data.tokenizers import load_tokenizer
+from worker.data.tokenizers import load_tokenizer, words_of
 from worker.models.building import build_module
+from worker.models.skip_gram import Word2Vec
 from worker.stock import configuration, stock_name, tokenizer_configuration
+from worker.word_vectors import write_word_vectors
 
 _TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 
@@ -40,6 +43,8 @@ def export_model(folder: Path, module: nn.Module, description: ModelDescription,
     _write_json(folder / CONFIG_NAME, configuration(module, description, tokenizer))
     (folder / DESCRIPTION_NAME).write_text(description.model_dump_json(indent=2) + "\n")
     (folder / CARD_NAME).write_text(_card(description))
+    if isinstance(module, Word2Vec) and tokenizer is not None:
+        _write_words(folder / WORD_VECTORS_NAME, module, tokenizer)
     if tokenizer is not None:
         (folder / TOKENIZER_NAME).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
         _write_json(folder / _TOKENIZER_CONFIG_NAME, tokenizer_configuration(description))
@@ -71,6 +76,13 @@ def _load_filed_tensors(module: nn.Module, weights: dict[str, Tensor]) -> None:
     ours = {stock_name(module, name): name for name in module.state_dict()}
     # Names that share a tensor are filled with it.
     module.load_state_dict({ours[name]: tensor for name, tensor in weights.items()}, strict=False)
+
+
+def _write_words(path: Path, module: Word2Vec, tokenizer: Tokenizer) -> None:
+    """Every word, in the order of the vocabulary, which is that of frequency."""
+    words = words_of(tokenizer)
+    vectors = module.body.embeddings.weight.detach().cpu()[[*words.values()]]
+    write_word_vectors(path, [*words], vectors)
 
 
 def _card(description: ModelDescription) -> str:

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from app.contract.model_folder import ModelDescription, label_key
-from app.contract.specs.architectures import TransformerArchitecture
+from app.contract.specs.architectures import TextArchitecture, TransformerArchitecture
 from worker.data.tokenizers import BEGIN_TOKEN, MASK_TOKEN, PADDING_TOKEN
 from worker.models.encoder import Encoder, MaskedLanguageModel
 from worker.models.heads import Classifier
@@ -53,7 +53,7 @@ def configuration(module: nn.Module, description: ModelDescription, tokenizer: T
 
 def tokenizer_configuration(description: ModelDescription) -> Json:
     shape = description.body.architecture
-    assert isinstance(shape, TransformerArchitecture)
+    assert isinstance(shape, TextArchitecture)
     masked = {"cls_token": BEGIN_TOKEN, "mask_token": MASK_TOKEN} if description.body.bidirectional else {}
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",

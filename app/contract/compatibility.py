@@ -19,6 +19,7 @@ class MethodTraits(Contract):
 METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
     ("pretrain", "causal_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
     ("pretrain", "masked_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
+    ("pretrain", "word2vec"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
     ("pretrain", "autoencoder"): MethodTraits(dataset_kinds={InputKind.FEATURES: "vectors", InputKind.IMAGE: "images"}),
     ("pretrain", "regression"): MethodTraits(dataset_kinds={InputKind.FEATURES: "scored_vectors"}),
     ("finetune", "classification"): MethodTraits(
@@ -36,6 +37,7 @@ METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
 #: Architectures read these inputs.
 ARCHITECTURE_INPUTS: dict[str, frozenset[InputKind]] = {
     "transformer": frozenset({InputKind.TEXT}),
+    "skipgram": frozenset({InputKind.TEXT}),
     "mlp": frozenset({InputKind.FEATURES, InputKind.IMAGE}),
     "conv": frozenset({InputKind.IMAGE}),
 }

@@ -3,6 +3,7 @@
 config.json          stock configuration (or ours, where no stock architecture exists)
 model.safetensors    weights; metadata exactly {"format": "pt"}, so equal weights give equal bytes
 tokenizer.json       where the model reads text
+vectors.txt          of word2vec: its words with their vectors, in the word2vec text format
 pretune.json         ModelDescription: what serving and fine-tuning need to know
 README.md            the model card
 """
@@ -16,10 +17,16 @@ from pydantic import Field
 
 from app.contract.base import Contract
 from app.contract.checkpoint import FileEntry
-from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
+from app.contract.specs.architectures import (
+    ConvArchitecture,
+    MlpArchitecture,
+    SkipgramArchitecture,
+    TransformerArchitecture,
+)
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+WORD_VECTORS_NAME = "vectors.txt"
 TOKENIZER_NAME = "tokenizer.json"
 DESCRIPTION_NAME = "pretune.json"
 CARD_NAME = "README.md"
@@ -54,7 +61,9 @@ class BodyDescription(Contract):
     token sees those behind it too.
     """
 
-    architecture: Annotated[TransformerArchitecture | MlpArchitecture | ConvArchitecture, Field(discriminator="type")]
+    architecture: Annotated[
+        TransformerArchitecture | SkipgramArchitecture | MlpArchitecture | ConvArchitecture, Field(discriminator="type")
+    ]
     input: InputKind
     granularity: Granularity
     input_shape: Annotated[tuple[int, ...], Field(strict=False)] | None = None

@@ -11,12 +11,18 @@ from typing import NamedTuple, assert_never
 
 from app.contract.compatibility import MethodKey
 from app.contract.model_folder import BodyDescription
-from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
+from app.contract.specs.architectures import (
+    ConvArchitecture,
+    MlpArchitecture,
+    SkipgramArchitecture,
+    TransformerArchitecture,
+)
 from app.contract.specs.training import Optimizer, Sgd, TrainingOptions
 
 BYTES_PER_NUMBER = 4  # weights, gradients and optimizer state are fp32, whatever the precision
 KERNEL_AREA = 9
 MASKED_SHARE = 0.15  # of the tokens that a masked language model reads, those that it is to tell
+WORDS_BESIDE_A_WORD = 15  # contexts and negatives of each, with the usual window
 #: A product costs a multiplication and an addition; its backward pass is two more products (Kaplan et al. 2020).
 FORWARD_FLOPS, BACKWARD_FLOPS = 2, 4
 
@@ -41,6 +47,8 @@ def body_parameters(body: BodyDescription) -> int:
         case TransformerArchitecture() as shape:
             blocks_and_norm = _block_weights(shape) * shape.num_layers + shape.width
             return _vocabulary(body) * shape.width + blocks_and_norm
+        case SkipgramArchitecture() as shape:
+            return _vocabulary(body) * shape.width
         case MlpArchitecture() as shape:
             return _linear_chain([_num_inputs(body), *shape.hidden_widths, *_code(body)])
         case ConvArchitecture() as shape:
@@ -87,7 +95,7 @@ def training_flops(
 def width_of(body: BodyDescription) -> int:
     """Numbers in one vector that the body gives."""
     match body.architecture:
-        case TransformerArchitecture() as shape:
+        case TransformerArchitecture() | SkipgramArchitecture() as shape:
             return shape.width
         case MlpArchitecture() as shape:
             return body.code_size or shape.hidden_widths[-1]
@@ -104,6 +112,8 @@ def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int 
         case ("pretrain", "masked_language_model"), TransformerArchitecture() as shape:
             decoder = 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
             return _prediction_head(body) + decoder
+        case ("pretrain", "word2vec"), _:
+            return body_parameters(body)  # a second vector a word, as a context
         case ("pretrain", "autoencoder"), MlpArchitecture() as shape:
             return _linear_chain([*_code(body), *reversed(shape.hidden_widths), _num_inputs(body)])
         case ("pretrain", "autoencoder"), ConvArchitecture() as shape:
@@ -126,6 +136,9 @@ def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None
         case ("pretrain", "masked_language_model"), TransformerArchitecture() as shape:
             weights = _vocabulary(body) * shape.width + _prediction_head(body)
             return Load(round(MASKED_SHARE * weights * tokens_per_example), 0)
+        case ("pretrain", "word2vec"), SkipgramArchitecture() as shape:
+            numbers = tokens_per_example * WORDS_BESIDE_A_WORD * shape.width
+            return Load(numbers, numbers)
         case ("pretrain", "autoencoder"), _:
             return _body_load(body, tokens_per_example)  # the decoder is the body's mirror
         case _:
@@ -136,6 +149,8 @@ def _body_load(body: BodyDescription, tokens_per_example: int) -> Load:
     match body.architecture:
         case TransformerArchitecture() as shape:
             return _transformer_load(shape, tokens_per_example, bidirectional=body.bidirectional)
+        case SkipgramArchitecture() as shape:
+            return Load(0, tokens_per_example * shape.width)
         case MlpArchitecture() as shape:
             widths = [_num_inputs(body), *shape.hidden_widths, *_code(body)]
             return Load(sum(map(prod, pairwise(widths))), 2 * sum(widths))  # before and after each ReLU

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from app.contract.compatibility import MethodKey
 from app.contract.messages import Assignment
-from tests.contract import autoencoder, classification, language_model, masked_language_model, regression
+from tests.contract import autoencoder, classification, language_model, masked_language_model, regression, word2vec
 
 Batch = dict[str, Tensor]
 
@@ -43,6 +43,9 @@ CASES: Mapping[MethodKey, Case] = {
     ("pretrain", "masked_language_model"): Case(
         masked_language_model.assignment, lambda module, batch: module(batch["tokens"])
     ),
+    ("pretrain", "word2vec"): Case(
+        word2vec.assignment, lambda module, batch: module(batch["centers"], batch["contexts"])
+    ),
     ("pretrain", "autoencoder"): Case(autoencoder.of_images),
     ("pretrain", "regression"): Case(regression.pretrained),
     ("finetune", "classification"): Case(classification.of_text, examples=texts_alone),
@@ -54,6 +57,7 @@ VARIANTS: Mapping[str, Case] = {
     "classification-from-a-masked-language-model": Case(
         classification.of_text_from_a_masked_language_model, examples=texts_alone
     ),
+    "regression-from-word-vectors": Case(regression.of_text_from_word_vectors, examples=texts_alone),
     "autoencoder-of-vectors": Case(autoencoder.of_vectors),
     "classification-by-a-linear-probe": Case(classification.of_vectors_by_a_linear_probe),
     "regression-of-text": Case(regression.of_text, examples=texts_alone),

@@ -1,9 +1,9 @@
-"""Regressions onto two targets: pretrained, and fine-tuned from that parent or from a language model."""
+"""Regressions onto two targets: pretrained, and fine-tuned from that parent or from one that reads text."""
 
 from pathlib import Path
 
 from app.contract.messages import Assignment
-from tests.contract import datasets, language_model
+from tests.contract import datasets, language_model, word2vec
 from tests.contract.assignments import finetuning, pretraining
 
 
@@ -22,4 +22,9 @@ def of_vectors(folder: Path) -> Assignment:
 
 def of_text(folder: Path) -> Assignment:
     parent = language_model.assignment(folder)
+    return finetuning(folder, datasets.scored_text(folder), parent, {"type": "regression"})
+
+
+def of_text_from_word_vectors(folder: Path) -> Assignment:
+    parent = word2vec.assignment(folder)
     return finetuning(folder, datasets.scored_text(folder), parent, {"type": "regression"})

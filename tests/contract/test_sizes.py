@@ -8,7 +8,12 @@ import torch
 from app.contract import sizes
 from app.contract.compatibility import METHOD_TRAITS, MethodKey
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
-from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
+from app.contract.specs.architectures import (
+    ConvArchitecture,
+    MlpArchitecture,
+    SkipgramArchitecture,
+    TransformerArchitecture,
+)
 from app.contract.specs.training import Adam, Optimizer, Sgd, TrainingOptions
 from worker.models.building import build_module
 
@@ -20,6 +25,12 @@ def text(*, bidirectional: bool = False, **shape: Any) -> BodyDescription:
         granularity=Granularity.TOKENS,
         vocab_size=331,
         bidirectional=bidirectional,
+    )
+
+
+def words() -> BodyDescription:
+    return BodyDescription(
+        architecture=SkipgramArchitecture(width=7), input=InputKind.TEXT, granularity=Granularity.TOKENS, vocab_size=331
     )
 
 
@@ -51,6 +62,7 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (LANGUAGE_MODEL, text(num_key_value_heads=2, feed_forward_width=77, tie_embeddings=False), None),
     (MASKED, text(bidirectional=True), None),
     (MASKED, text(bidirectional=True, feed_forward_width=77, tie_embeddings=False), None),
+    (("pretrain", "word2vec"), words(), None),
     (AUTOENCODER, features(3, 11, 7), None),
     (AUTOENCODER, image((3, 9, 7), ConvArchitecture(channels=(4, 6, 5))), None),
     (AUTOENCODER, image((1, 8, 8), MlpArchitecture(hidden_widths=(10,))), None),
@@ -59,6 +71,7 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (CLASSIFICATION, text(bidirectional=True), 4),
     (CLASSIFICATION, image((3, 9, 7), ConvArchitecture(channels=(4,))), 6),
     (REGRESSION, features(3, 11), 1),
+    (REGRESSION, words(), 1),
     (REGRESSION, features(None, 11), 3),
 ]
 

@@ -8,13 +8,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from app.contract.messages import DatasetInput
+from app.contract.specs.tokenizers import BpeTokenizer, WordTokenizer
 from app.records import read_text
 from worker.data.cache import cached_file
 from worker.data.failures import BadData
@@ -23,31 +24,38 @@ from worker.data.tokenizers import (
     blocks_of,
     evenly_spaced,
     learn_bpe,
+    learn_words,
     load_tokenizer,
     tokenizer_digest,
 )
 
 Tokens = NDArray[np.unsignedinteger[Any]]
 
+TokenizerSpec = BpeTokenizer | WordTokenizer
+
 #: Part of every key: changed with anything that changes what a cached file holds.
 _FORMAT = 1
 #: Characters tokenised at a time: work for all cores; an encoding holds some 100 bytes a token until it is an array.
 _CHUNK_CHARACTERS = 500_000
+#: Tokens counted at a time: a count makes 64-bit integers of them.
+_COUNTED_TOKENS = 1 << 24
 _TELL_EVERY_TOKENS = 20_000_000
 
 
-def learned_tokenizer(dataset: DatasetInput, vocab_size: int, cache_dir: Path, log: Callable[[str], None]) -> Tokenizer:
-    """The tokenizer of this size that the data set teaches."""
+def learned_tokenizer(
+    dataset: DatasetInput, spec: TokenizerSpec, cache_dir: Path, log: Callable[[str], None]
+) -> Tokenizer:
+    """The tokenizer that the data set teaches."""
 
     def write(file: BinaryIO) -> None:
         sample = evenly_spaced(chain.from_iterable(_documents(dataset)))
         if not sample:
             raise BadData("The data set holds no text.")
-        tokenizer = learn_bpe(sample, vocab_size)
+        tokenizer = _learned(spec, sample)
         log(f"Learned a tokenizer of {tokenizer.get_vocab_size():,} tokens.")
         file.write(tokenizer.to_str().encode())
 
-    key = _key("bpe", dataset, str(vocab_size))
+    key = _key("tokenizer", dataset, spec.model_dump_json())
     return load_tokenizer(cached_file(cache_dir / "tokenizers" / f"{key}.json", write))
 
 
@@ -72,6 +80,24 @@ def tokenised(dataset: DatasetInput, tokenizer: Tokenizer, cache_dir: Path, log:
     if not path.stat().st_size:
         raise BadData("The data set holds no text.")
     return np.memmap(path, dtype=dtype, mode="r")
+
+
+def token_counts(tokens: Tokens, vocab_size: int) -> NDArray[np.int64]:
+    """How often each token occurs: int64 [V]"""
+    counts = np.zeros(vocab_size, np.int64)
+    for start in range(0, len(tokens), _COUNTED_TOKENS):
+        counts += np.bincount(tokens[start : start + _COUNTED_TOKENS], minlength=vocab_size)
+    return counts
+
+
+def _learned(spec: TokenizerSpec, sample: list[str]) -> Tokenizer:
+    match spec:
+        case BpeTokenizer():
+            return learn_bpe(sample, spec.vocab_size)
+        case WordTokenizer():
+            return learn_words(sample, spec.vocab_size, spec.min_count, lowercase=spec.lowercase)
+        case _:
+            assert_never(spec)
 
 
 def _documents(dataset: DatasetInput) -> Iterator[Iterator[str]]:

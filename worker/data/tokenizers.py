@@ -1,6 +1,6 @@
-"""Byte-level byte-pair encoding: learned from a sample of the text, saved as a stock tokenizer.json.
+"""Byte-level byte-pair encoding, and words: learned from a sample of the text, saved as a stock tokenizer.json.
 
-Knows no data set and no model. Any text can be written in it, since every byte is a token.
+Knows no data set and no model. Any text can be written in bytes, since every one is a token.
 """
 
 import hashlib
@@ -10,13 +10,29 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 #: Opens every text, and ends the one before it.
 BEGIN_TOKEN = "<|begin|>"  # noqa: S105  no password
 PADDING_TOKEN = "<|pad|>"  # noqa: S105  no password
 #: Stands where a masked language model is to tell what stood there.
 MASK_TOKEN = "[MASK]"  # noqa: S105  no password
+
+#: Any word that is too rare.
+UNKNOWN_TOKEN = "<|unknown|>"  # noqa: S105  no password
+
+#: A word with the apostrophes inside it, or one mark of punctuation.
+_WORD = r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*|[^\s\p{L}\p{M}\p{N}]"
 
 SAMPLE_BYTES = 64_000_000
 BLOCK_CHARACTERS = 8_192
@@ -42,6 +58,21 @@ def learn_bpe(blocks: Iterable[str], vocab_size: int) -> Tokenizer:
     return parse_tokenizer(tokenizer.to_str())
 
 
+def learn_words(blocks: Iterable[str], vocab_size: int, min_count: int, *, lowercase: bool) -> Tokenizer:
+    """The most frequent words, in order of their frequency."""
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN_TOKEN))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_count,
+        special_tokens=[BEGIN_TOKEN, PADDING_TOKEN, UNKNOWN_TOKEN],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(blocks, trainer)
+    return parse_tokenizer(tokenizer.to_str())
+
+
 def with_mask(tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer and MASK_TOKEN, its last. Tools that read the file open a text by the begin token, and take the
     space before a mask for a part of what is masked, as it is with byte-level pairs."""
@@ -57,6 +88,18 @@ def with_mask(tokenizer: Tokenizer) -> Tokenizer:
 def is_byte_level(tokenizer: Tokenizer) -> bool:
     """Whether a word's token holds the space before it."""
     return isinstance(tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel)
+
+
+def special_tokens(tokenizer: Tokenizer) -> list[int]:
+    """Those that stand for no text of their own."""
+    return [token for token, content in tokenizer.get_added_tokens_decoder().items() if content.special]
+
+
+def words_of(tokenizer: Tokenizer) -> dict[str, int]:
+    """Every token that is no special one, with its number, ascending by that."""
+    special = {*special_tokens(tokenizer)}
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    return {word: number for word, number in vocabulary if number not in special}
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

@@ -6,13 +6,14 @@ A method is `prepare(assignment, log) -> Method` in a file of its own.
 from app.contract.compatibility import MethodKey
 from worker.methods.finetune import classification
 from worker.methods.finetune import regression as finetune_regression
-from worker.methods.pretrain import autoencoder, causal_language_model, masked_language_model
+from worker.methods.pretrain import autoencoder, causal_language_model, masked_language_model, word2vec
 from worker.methods.pretrain import regression as pretrain_regression
 from worker.training.protocols import Builder
 
 BUILDERS: dict[MethodKey, Builder] = {
     ("pretrain", "causal_language_model"): causal_language_model.prepare,
     ("pretrain", "masked_language_model"): masked_language_model.prepare,
+    ("pretrain", "word2vec"): word2vec.prepare,
     ("pretrain", "autoencoder"): autoencoder.prepare,
     ("pretrain", "regression"): pretrain_regression.prepare,
     ("finetune", "classification"): classification.prepare,

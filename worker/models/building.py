@@ -7,13 +7,19 @@ from torch import nn
 
 from app.contract.compatibility import MethodKey
 from app.contract.model_folder import BodyDescription, ModelDescription
-from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
+from app.contract.specs.architectures import (
+    ConvArchitecture,
+    MlpArchitecture,
+    SkipgramArchitecture,
+    TransformerArchitecture,
+)
 from worker.models.autoencoder import Autoencoder
 from worker.models.body import Body
 from worker.models.conv import ConvBody, ConvDecoder
 from worker.models.encoder import Encoder, MaskedLanguageModel
 from worker.models.heads import Classifier, Regressor
 from worker.models.mlp import MlpBody, MlpDecoder
+from worker.models.skip_gram import SkipGram, Word2Vec
 from worker.models.transformer import CausalLanguageModel, Transformer
 
 
@@ -23,6 +29,9 @@ def build_body(description: BodyDescription) -> Body:
             assert description.vocab_size is not None
             body = Encoder if description.bidirectional else Transformer
             return body(shape, description.vocab_size)
+        case SkipgramArchitecture() as shape:
+            assert description.vocab_size is not None
+            return SkipGram(shape, description.vocab_size)
         case MlpArchitecture() as shape:
             assert description.input_shape is not None
             return MlpBody(description.input_shape, shape.hidden_widths, shape.dropout, description.code_size)
@@ -48,6 +57,12 @@ def _masked_language_model(description: ModelDescription) -> nn.Module:
     body = build_body(description.body)
     assert isinstance(body, Encoder)
     return MaskedLanguageModel(body)
+
+
+def _word2vec(description: ModelDescription) -> nn.Module:
+    body = build_body(description.body)
+    assert isinstance(body, SkipGram)
+    return Word2Vec(body)
 
 
 def _autoencoder(description: ModelDescription) -> nn.Module:
@@ -80,6 +95,7 @@ def _regressor(description: ModelDescription) -> nn.Module:
 MODULES: Mapping[MethodKey, Callable[[ModelDescription], nn.Module]] = {
     ("pretrain", "causal_language_model"): _causal_language_model,
     ("pretrain", "masked_language_model"): _masked_language_model,
+    ("pretrain", "word2vec"): _word2vec,
     ("pretrain", "autoencoder"): _autoencoder,
     ("pretrain", "regression"): _regressor,
     ("finetune", "classification"): _classifier,

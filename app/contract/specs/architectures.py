@@ -58,6 +58,20 @@ class TransformerArchitecture(Contract):
         return self.feed_forward_width or -(-(8 * self.width) // 96) * 32
 
 
+class SkipgramArchitecture(Contract):
+    """A vector a word, whatever stands around it (Mikolov et al. 2013)."""
+
+    type: Literal["skipgram"] = "skipgram"
+    width: Width = 100
+    context_length: Annotated[int, Field(ge=2, le=1_048_576)] = Field(
+        default=256, description="Words read together: no window reaches beyond, and fine-tunes read no more of a text."
+    )
+
+
+#: What reads text as tokens, one vector a token.
+TextArchitecture = TransformerArchitecture | SkipgramArchitecture
+
+
 class MlpArchitecture(Contract):
     """Fully connected ReLU layers; the hidden widths from the input on."""
 

@@ -9,8 +9,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from app.contract.base import Contract
-from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
-from app.contract.specs.tokenizers import BpeTokenizer
+from app.contract.specs.architectures import (
+    ConvArchitecture,
+    MlpArchitecture,
+    SkipgramArchitecture,
+    TransformerArchitecture,
+)
+from app.contract.specs.tokenizers import BpeTokenizer, WordTokenizer
 
 
 class CausalLanguageModel(Contract):
@@ -37,6 +42,21 @@ class MaskedLanguageModel(Contract):
                 "no grouped-query attention, which spares a cache that only generation has. Leave it out"
             )
         return self
+
+
+class Word2Vec(Contract):
+    """Word vectors by skip-gram with negative sampling (Mikolov et al. 2013)."""
+
+    type: Literal["word2vec"] = "word2vec"
+    architecture: SkipgramArchitecture = SkipgramArchitecture()
+    tokenizer: WordTokenizer = WordTokenizer()
+    window: Annotated[
+        int, Field(ge=1, le=100, description="Words to each side at most; the reach is drawn.")
+    ] = 5
+    negative_samples: Annotated[int, Field(ge=1, le=1_000)] = 5
+    subsampling: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
+        default=1e-3, description="Words more frequent than this share of the text are dropped by chance; null: none."
+    )
 
 
 class Autoencoder(Contract):
@@ -67,7 +87,8 @@ class FinetuneRegression(Contract):
 
 
 PretrainMethod = Annotated[
-    CausalLanguageModel | MaskedLanguageModel | Autoencoder | PretrainRegression, Field(discriminator="type")
+    CausalLanguageModel | MaskedLanguageModel | Word2Vec | Autoencoder | PretrainRegression,
+    Field(discriminator="type"),
 ]
 FinetuneMethod = Annotated[Classification | FinetuneRegression, Field(discriminator="type")]
 
@@ -84,6 +105,13 @@ TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
         "optimizer": {"type": "adamw", "learning_rate": 2e-3, "betas": (0.9, 0.98), "weight_decay": 0.01},
         "schedule": {"type": "linear", "warmup_steps": 100},
         "validation_fraction": 0.05,
+    },
+    ("pretrain", "word2vec"): {
+        "duration": {"epochs": 5.0},
+        "batch_size": 32,
+        "optimizer": {"type": "adam", "learning_rate": 0.01},
+        "schedule": {"type": "linear"},
+        "validation_fraction": 0.02,
     },
     ("pretrain", "autoencoder"): {
         "duration": {"epochs": 50.0},

@@ -15,7 +15,13 @@ from app.contract.compatibility import (
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
 from app.contract.model_folder import BodyDescription, Granularity, InputKind
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
-from app.contract.specs.methods import Autoencoder, CausalLanguageModel, MaskedLanguageModel, PretrainRegression
+from app.contract.specs.methods import (
+    Autoencoder,
+    CausalLanguageModel,
+    MaskedLanguageModel,
+    PretrainRegression,
+    Word2Vec,
+)
 from app.db.tables import DatasetRow
 
 
@@ -32,7 +38,7 @@ def pretrained_body(spec: PretrainSpec, dataset: DatasetRow) -> BodyDescription:
         doing = f"Pretraining by {spec.method.type} with the architecture {architecture.type}"
         raise _dataset_incompatible(doing, wanted.values(), dataset)
     match spec.method:
-        case CausalLanguageModel(tokenizer=tokenizer):
+        case CausalLanguageModel(tokenizer=tokenizer) | Word2Vec(tokenizer=tokenizer):
             sizes = {"granularity": Granularity.TOKENS, "vocab_size": tokenizer.vocab_size}
         case MaskedLanguageModel(tokenizer=tokenizer):
             sizes = {"granularity": Granularity.TOKENS, "vocab_size": tokenizer.vocab_size, "bidirectional": True}

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from app.contract import sizes
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
 from app.contract.model_folder import BodyDescription, InputKind
-from app.contract.specs.architectures import TransformerArchitecture
+from app.contract.specs.architectures import TextArchitecture
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.db import datasets
 from app.db.tables import DatasetRow
@@ -103,7 +103,7 @@ def _sized(
 def longest_example(body: BodyDescription) -> int:
     """In tokens; 1 where examples are not text."""
     shape = body.architecture
-    return shape.context_length if isinstance(shape, TransformerArchitecture) else 1
+    return shape.context_length if isinstance(shape, TextArchitecture) else 1
 
 
 def _too_large(message: str, location: str) -> InvalidRequest:

@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from app.contract.messages import DatasetInput
+from app.contract.specs.tokenizers import BpeTokenizer
 from tests.contract.language_model import manual, text_dataset
 from worker.data.failures import BadData
 from worker.data.text import learned_tokenizer, tokenised
@@ -67,7 +68,7 @@ def test_documents_that_are_all_empty_are_no_text(tmp_path: Path) -> None:
     dataset = text_dataset(tmp_path, '{"text": ""}\n', "empty.jsonl").model_copy(update={"columns": {"text": "text"}})
 
     with pytest.raises(BadData, match="no text"):
-        learned_tokenizer(dataset, 300, tmp_path / "cache", lambda _: None)
+        learned_tokenizer(dataset, BpeTokenizer(vocab_size=300), tmp_path / "cache", lambda _: None)
 
 
 _PREPARE = """
@@ -75,10 +76,11 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]), int(sys.argv[1])))
 from pathlib import Path
 from app.contract.messages import DatasetInput
+from app.contract.specs.tokenizers import BpeTokenizer
 from worker.data.text import learned_tokenizer, tokenised
 folder = Path(sys.argv[2])
 dataset = DatasetInput(path=folder / "large.txt", filename="large.txt", kind="text", columns={}, sha256="0" * 64)
-tokenizer = learned_tokenizer(dataset, 300, folder / "cache", print)
+tokenizer = learned_tokenizer(dataset, BpeTokenizer(vocab_size=300), folder / "cache", print)
 tokens = tokenised(dataset, tokenizer, folder / "cache", print)
 print(len(tokens), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

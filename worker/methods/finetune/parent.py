@@ -8,7 +8,7 @@ from torch import nn
 
 from app.contract.messages import Assignment, DatasetInput
 from app.contract.model_folder import BodyDescription
-from app.contract.specs.architectures import TransformerArchitecture
+from app.contract.specs.architectures import TextArchitecture
 from app.contract.specs.job import FrozenStrategy, Strategy
 from worker.data.answered_text import read_answered_text
 from worker.data.arrays import read_array_data
@@ -48,7 +48,7 @@ class Parent:
         if self.tokenizer is None:
             return read_array_data(dataset, self.description.input_shape)
         shape = self.description.architecture
-        assert isinstance(shape, TransformerArchitecture)
+        assert isinstance(shape, TextArchitecture)
         return read_answered_text(dataset, self.tokenizer, shape.context_length, assignment.cache_dir, log)
 
 

@@ -7,7 +7,6 @@ Legend: B batch, T tokens, K places to be told in a window.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from tokenizers import Tokenizer
@@ -19,8 +18,8 @@ from app.contract.specs import PretrainSpec
 from app.contract.specs.architectures import TransformerArchitecture
 from app.contract.specs.methods import MaskedLanguageModel as Spec
 from worker.data.masking import MaskedWindowSource, Masking, masked_for_evaluation
-from worker.data.text import Tokens
-from worker.data.tokenizers import begin_token, mask_token, with_mask
+from worker.data.text import Tokens, token_counts
+from worker.data.tokenizers import begin_token, mask_token, special_tokens, with_mask
 from worker.data.windows import WindowSource
 from worker.export import export_model
 from worker.methods.example_method import described
@@ -35,8 +34,6 @@ from worker.models.encoder import Encoder, MaskedLanguageModel
 from worker.training.protocols import Batch, Log
 from worker.training.single_loss import SingleLossMethod
 
-#: Tokens counted at a time: a count makes 64-bit integers of them.
-_COUNTED_TOKENS = 1 << 24
 #: Tokens that have logits at a time.
 _GUESSED_TOKENS = 512
 
@@ -69,7 +66,7 @@ class MaskedLanguageModelMethod(SingleLossMethod):
             windows_of(part, tokenizer, shape.context_length) for part in (training, validation)
         )
         self._masking = Masking(mask_token(tokenizer), begin_token(tokenizer), vocab_size)
-        self._most_frequent = _most_frequent(training, self._masking)
+        self._most_frequent = _most_frequent(training, tokenizer)
         self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
         self._evaluation_tokens = MIN_VALIDATION_TOKENS
         source = WindowSource(windows, options.batch_size, options.gradient_accumulation_steps, options.seed)
@@ -138,9 +135,7 @@ def _tokenizer(assignment: Assignment, spec: Spec, log: Log) -> Tokenizer:
     return with_mask(tokenizer_of(assignment, learned, log))
 
 
-def _most_frequent(tokens: Tokens, masking: Masking) -> int:
-    counts = np.zeros(masking.vocab_size, np.int64)
-    for start in range(0, len(tokens), _COUNTED_TOKENS):
-        counts += np.bincount(tokens[start : start + _COUNTED_TOKENS], minlength=masking.vocab_size)
-    counts[masking.begin_token] = 0
+def _most_frequent(tokens: Tokens, tokenizer: Tokenizer) -> int:
+    counts = token_counts(tokens, tokenizer.get_vocab_size())
+    counts[special_tokens(tokenizer)] = 0
     return int(counts.argmax())

@@ -5,9 +5,8 @@ from tokenizers import Tokenizer
 from app.contract.checkpoint import MODEL_FOLDER
 from app.contract.messages import Assignment, Resolved
 from app.contract.model_folder import TOKENIZER_NAME
-from app.contract.specs.tokenizers import BpeTokenizer
 from worker.data.failures import BadData
-from worker.data.text import Tokens, learned_tokenizer, tokenised
+from worker.data.text import TokenizerSpec, Tokens, learned_tokenizer, tokenised
 from worker.data.tokenizers import begin_token, load_tokenizer
 from worker.data.windows import Windows
 from worker.training.protocols import Log, StepSource
@@ -19,11 +18,11 @@ MIN_VALIDATION_TOKENS = 8_192
 MAX_VALIDATION_TOKENS = 65_536
 
 
-def tokenizer_of(assignment: Assignment, spec: BpeTokenizer, log: Log) -> Tokenizer:
+def tokenizer_of(assignment: Assignment, spec: TokenizerSpec, log: Log) -> Tokenizer:
     """The one that the text teaches. A run that goes on keeps its own, whatever became of the cache."""
     if assignment.resume_from is not None:
         return load_tokenizer(assignment.resume_from / MODEL_FOLDER / TOKENIZER_NAME)
-    return learned_tokenizer(assignment.dataset, spec.vocab_size, assignment.cache_dir, log)
+    return learned_tokenizer(assignment.dataset, spec, assignment.cache_dir, log)
 
 
 def split_text(assignment: Assignment, tokenizer: Tokenizer, log: Log) -> tuple[Tokens, Tokens]:

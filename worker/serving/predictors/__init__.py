@@ -12,10 +12,12 @@ from worker.serving.predictors.classification import classification
 from worker.serving.predictors.masked_language_model import masked_language_model
 from worker.serving.predictors.protocol import Predictor
 from worker.serving.predictors.regression import regression
+from worker.serving.predictors.word2vec import word2vec
 
 PREDICTORS: dict[MethodKey, Callable[[LoadedModel], Predictor]] = {
     ("pretrain", "causal_language_model"): causal_language_model,
     ("pretrain", "masked_language_model"): masked_language_model,
+    ("pretrain", "word2vec"): word2vec,
     ("pretrain", "autoencoder"): autoencoder,
     ("pretrain", "regression"): regression,
     ("finetune", "classification"): classification,

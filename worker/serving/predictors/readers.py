@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from app.contract.model_folder import InputKind
-from app.contract.specs.architectures import TransformerArchitecture
+from app.contract.specs.architectures import TextArchitecture
 from worker.data.tokenizers import begin_token
 from worker.export import LoadedModel
 from worker.serving.batcher import BatchLimits, Row
@@ -81,7 +81,7 @@ def reader_of(loaded: LoadedModel) -> InputReader:
 
 def context_length(loaded: LoadedModel) -> int:
     architecture = loaded.description.body.architecture
-    assert isinstance(architecture, TransformerArchitecture)
+    assert isinstance(architecture, TextArchitecture)
     return architecture.context_length
 
 
