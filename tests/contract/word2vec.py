@@ -16,4 +16,4 @@ METHOD = {
 
 def assignment(folder: Path) -> Assignment:
     folder.mkdir(parents=True, exist_ok=True)
-    return pretraining(folder, text_dataset(folder, manual()), METHOD)
+    return pretraining(folder, text_dataset(folder, manual()), METHOD, learning_rate=0.1)

@@ -31,8 +31,9 @@ MASK_TOKEN = "[MASK]"  # noqa: S105  no password
 #: Any word that is too rare.
 UNKNOWN_TOKEN = "<|unknown|>"  # noqa: S105  no password
 
-#: A word with the apostrophes inside it, or one mark of punctuation.
-_WORD = r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*|[^\s\p{L}\p{M}\p{N}]"
+#: A word with the apostrophes inside it (either of two), or one mark of punctuation.
+_LETTER = r"[\p{L}\p{M}\p{N}]"
+_WORD = rf"{_LETTER}+(?:['\x{{2019}}]{_LETTER}+)*|[^\s\p{{L}}\p{{M}}\p{{N}}]"
 
 SAMPLE_BYTES = 64_000_000
 BLOCK_CHARACTERS = 8_192

@@ -4,6 +4,7 @@ import math
 
 from app.contract.messages import Resolved
 from app.contract.specs import JobSpec
+from app.contract.specs.architectures import SkipgramArchitecture
 from app.contract.specs.training import Duration
 from worker.data.failures import BadData
 from worker.training.precision import choose_compile, choose_device, choose_precision
@@ -23,9 +24,7 @@ def resolve(spec: JobSpec, method: Method) -> Resolved:
     num_parameters = method.describe().num_parameters
     return Resolved(
         device=device,
-        precision=choose_precision(
-            options.precision, device, num_parameters, reads_tokens=data.tokens_per_step is not None
-        ),
+        precision=choose_precision(options.precision, device, num_parameters, reads_tokens=_multiplies_tokens(method)),
         compile=choose_compile(options.compile, device, _flops(num_parameters, total_steps, data)),
         total_steps=total_steps,
         evaluate_every_steps=evaluate_every,
@@ -36,6 +35,12 @@ def resolve(spec: JobSpec, method: Method) -> Resolved:
         tokens_per_step=data.tokens_per_step,
         vocab_size=method.describe().body.vocab_size,
     )
+
+
+def _multiplies_tokens(method: Method) -> bool:
+    """Word vectors are looked up, and hardly multiplied."""
+    shape = method.describe().body.architecture
+    return method.train_data.tokens_per_step is not None and not isinstance(shape, SkipgramArchitecture)
 
 
 def steps_of(duration: Duration, data: StepSource) -> int:

@@ -50,9 +50,7 @@ class Word2Vec(Contract):
     type: Literal["word2vec"] = "word2vec"
     architecture: SkipgramArchitecture = SkipgramArchitecture()
     tokenizer: WordTokenizer = WordTokenizer()
-    window: Annotated[
-        int, Field(ge=1, le=100, description="Words to each side at most; the reach is drawn.")
-    ] = 5
+    window: Annotated[int, Field(ge=1, le=100, description="Words to each side at most; the reach is drawn.")] = 5
     negative_samples: Annotated[int, Field(ge=1, le=1_000)] = 5
     subsampling: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
         default=1e-3, description="Words more frequent than this share of the text are dropped by chance; null: none."

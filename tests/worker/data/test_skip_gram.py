@@ -52,18 +52,14 @@ def test_no_pair_reaches_from_one_stretch_into_another(counts: NDArray[np.int64]
     assert batch["present"].any(1).all()
 
 
-def test_what_is_no_word_is_in_no_pair_and_no_negative(
-    counts: NDArray[np.int64], stretches: NDArray[np.int64]
-) -> None:
+def test_what_is_no_word_is_in_no_pair_and_no_negative(counts: NDArray[np.int64], stretches: NDArray[np.int64]) -> None:
     batch = drawn(counts, stretches)
     assert not (batch["centers"] == NO_WORD).any()
     assert not (batch["contexts"][batch["present"]] == NO_WORD).any()
     assert not (batch["negatives"] == NO_WORD).any()
 
 
-def test_frequent_words_are_dropped_as_equation_5_says(
-    counts: NDArray[np.int64], stretches: NDArray[np.int64]
-) -> None:
+def test_frequent_words_are_dropped_as_equation_5_says(counts: NDArray[np.int64], stretches: NDArray[np.int64]) -> None:
     """Word 1, half of the text, stays with sqrt(0.04 / 0.51); the others, 2 % of it at most, all stay."""
     batch = drawn(counts, stretches, subsampling=0.04)
     kept = (batch["centers"] == 1).sum() / counts[1]

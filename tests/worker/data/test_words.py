@@ -2,14 +2,13 @@
 
 from worker.data.tokenizers import BEGIN_TOKEN, PADDING_TOKEN, UNKNOWN_TOKEN, learn_words, special_tokens, words_of
 
-TEXT = "The dog's dog, the DOG; a cat — naïve. don’t o'er\nthe end"
+TEXT = "The dog's dog, the DOG; a cat — naïve. don\u2019t o'er\nthe end"
 
 
 def test_words_are_cut_at_space_and_punctuation_and_keep_their_apostrophes() -> None:
     tokenizer = learn_words([TEXT], 100, min_count=1, lowercase=True)
-    assert tokenizer.encode(TEXT).tokens == [
-        "the", "dog's", "dog", ",", "the", "dog", ";", "a", "cat", "—", "naïve", ".", "don’t", "o'er", "the", "end",
-    ]  # fmt: skip
+    words = "the dog's dog , the dog ; a cat — naïve . don\u2019t o'er the end"
+    assert tokenizer.encode(TEXT).tokens == words.split()
 
 
 def test_case_is_kept_where_it_is_asked_for() -> None:

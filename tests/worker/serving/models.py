@@ -4,11 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
-from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
-from worker.data.tokenizers import learn_bpe, with_mask
+from app.contract.specs.architectures import (
+    ConvArchitecture,
+    MlpArchitecture,
+    SkipgramArchitecture,
+    TransformerArchitecture,
+)
+from worker.data.tokenizers import learn_bpe, learn_words, with_mask
 from worker.export import export_model
 from worker.models.building import build_module
 from worker.models.standardization import Standardization
@@ -20,6 +26,11 @@ IMAGE_SHAPE = (1, 6, 5)
 
 TEXT_BODY: dict[str, Any] = {
     "architecture": TransformerArchitecture(num_layers=2, width=32, num_heads=4, context_length=CONTEXT_LENGTH),
+    "input": InputKind.TEXT,
+    "granularity": Granularity.TOKENS,
+}
+WORD_BODY: dict[str, Any] = {
+    "architecture": SkipgramArchitecture(width=12, context_length=CONTEXT_LENGTH),
     "input": InputKind.TEXT,
     "granularity": Granularity.TOKENS,
 }
@@ -42,9 +53,7 @@ def write_model(folder: Path, kind: str, method: str, body: dict[str, Any], seed
     """Weights are large, so that answers differ from input to input; buffers look as if they had seen data."""
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
-    tokenizer = learn_bpe([TEXT], 320) if body["input"] is InputKind.TEXT else None
-    if tokenizer is not None and body.get("bidirectional"):
-        tokenizer = with_mask(tokenizer)
+    tokenizer = _tokenizer(body) if body["input"] is InputKind.TEXT else None
     vocab_size = tokenizer.get_vocab_size() if tokenizer else None
     described = ModelDescription.model_validate(
         {
@@ -59,6 +68,13 @@ def write_model(folder: Path, kind: str, method: str, body: dict[str, Any], seed
     _spread(module)
     export_model(folder, module, described, tokenizer)
     return folder
+
+
+def _tokenizer(body: dict[str, Any]) -> Tokenizer:
+    if isinstance(body["architecture"], SkipgramArchitecture):
+        return learn_words([TEXT], 100, min_count=1, lowercase=True)
+    tokenizer = learn_bpe([TEXT], 320)
+    return with_mask(tokenizer) if body.get("bidirectional") else tokenizer
 
 
 def _spread(module: nn.Module) -> None:
@@ -77,6 +93,10 @@ def language_model(folder: Path, seed: int = 0) -> Path:
 
 def masked_language_model(folder: Path, seed: int = 0) -> Path:
     return write_model(folder, "pretrain", "masked_language_model", TEXT_BODY | {"bidirectional": True}, seed)
+
+
+def word_vectors(folder: Path, seed: int = 0) -> Path:
+    return write_model(folder, "pretrain", "word2vec", WORD_BODY, seed)
 
 
 def text_classifier(folder: Path, seed: int = 0) -> Path:

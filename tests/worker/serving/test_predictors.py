@@ -73,6 +73,7 @@ def test_every_method_has_a_predictor() -> None:
 ALL_MODELS: list[tuple[Make, list[Any]]] = [
     (models.language_model, TEXTS),
     (models.masked_language_model, [f"{text} [MASK]" for text in TEXTS]),
+    (models.word_vectors, ["fox", "Dog", "naïve"]),
     (models.text_classifier, TEXTS),
     (models.text_regressor, TEXTS),
     (models.feature_classifier, FEATURES),
@@ -140,6 +141,17 @@ def test_a_mask_in_a_long_text_is_read_in_the_middle_of_the_context(tmp_path: Pa
     for guesses, tokens in zip(output["masks"], (start, middle), strict=True):
         scores = loaded.module(torch.tensor([tokens]))[0, tokens.index(mask)].softmax(-1)
         assert guesses[0]["score"] == approximately(scores.max().item())
+
+
+def test_an_unknown_word_is_refused_with_words_spelled_alike(tmp_path: Path) -> None:
+    _, predictor = made(models.word_vectors, tmp_path)
+    with pytest.raises(InvalidInput) as refusal:
+        answers(predictor.predict, ["fox", "quik", "joumps", "the fox"])
+    assert [(error.location, error.message) for error in refusal.value.errors] == [
+        ("inputs.1", "'quik' is none of the 15 words of this model. Spelled alike: quick."),
+        ("inputs.2", "'joumps' is none of the 15 words of this model."),
+        ("inputs.3", "'the fox' is none of the 15 words of this model."),
+    ]
 
 
 def test_labels_keep_their_type_and_score_keys_are_strings(tmp_path: Path) -> None:

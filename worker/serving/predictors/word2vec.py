@@ -97,9 +97,8 @@ class _Reading:
         word = read_text(value)
         number = self._words.find(word)
         if number is None:
-            raise BadValue(
-                f"{shown(word)} is none of the {len(self._words.names):,} words of this model.{self._like(word)}"
-            )
+            told = f"{shown(word)} is none of the {len(self._words.names):,} words of this model."
+            raise BadValue(told + self._like(word))
         return number
 
     def _like(self, word: str) -> str:
