@@ -1,7 +1,7 @@
 """Accuracy of a small encoder on hidden tokens of Shakespeare's plays that it has not seen.
 
-Train on text[:-300_000] and test on text[-100_000:], in characters; the test text is read in windows of the context, with
-15 % of the tokens hidden as in training. For comparison, the accuracy of the most frequent token of the training text.
+Train on text[:-300_000] and test on text[-100_000:], in characters; the test text is read in windows of the context,
+with 15 % of the tokens hidden as in training. For comparison, the accuracy of the most frequent training token.
 
     OMP_NUM_THREADS=2 python -m benchmarks.quality.masked_language_model [--steps 1500]
 
