@@ -85,7 +85,7 @@ def test_a_problem_has_the_shape_of_rfc_9457_and_of_openai(client: TestClient, s
     ("method", "location", "told"),
     [
         ({"type": "causal_langage_model"}, "method.type", 'no type "causal_langage_model".*mean causal_language_model'),
-        ({"type": "telepathy"}, "method.type", "causal_language_model, autoencoder, regression"),
+        ({"type": "telepathy"}, "method.type", "causal_language_model, .*autoencoder, .*regression"),
         ({}, "method.type", "is required: one of causal_language_model"),
         ({"type": 3}, "method.type", "causal_language_model"),
         ("autoencoder", "method", 'an object, not "autoencoder"'),

@@ -250,7 +250,7 @@ def test_a_client_that_goes_away_stops_its_generation(settings: Settings, store:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with running(small) as address, httpx2.Client(base_url=f"http://{address}", headers=headers) as client:
         with client.stream("POST", "/infer", json=asked(endless, Operation.GENERATE, generation)) as response:
-            assert next(events_of(response.iter_lines()))["text"]
+            assert any(event["text"] for event in events_of(response.iter_lines()))  # at once: it is endless
         answer = client.post(
             "/infer", json=asked(other, Operation.PREDICT, {"inputs": ["a"]}), timeout=DEADLINE_SECONDS
         )

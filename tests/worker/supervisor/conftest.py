@@ -14,7 +14,7 @@ from tests.support.training_jobs import TrainingJobs
 from worker.supervisor.trainer import Trainer
 
 SHORT_TIMES: dict[str, Any] = {
-    "lease_seconds": 2.0,
+    "lease_seconds": 3.0,
     "heartbeat_seconds": 0.3,
     "stop_poll_seconds": 0.1,
     "stop_grace_seconds": 5.0,

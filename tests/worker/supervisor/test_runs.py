@@ -72,16 +72,16 @@ def test_two_slots_run_two_jobs_at_a_time(
 def test_a_pause_keeps_a_checkpoint_and_a_resumed_job_goes_on_from_it(
     training_jobs: TrainingJobs, start_trainer: StartTrainer, database: Database
 ) -> None:
-    job_id = training_jobs.submit(steps=60, checkpoint_every=60, step_seconds=0.02)
+    job_id = training_jobs.submit(steps=150, checkpoint_every=150, step_seconds=0.02)
     start_trainer()
     training_jobs.wait_for_step(job_id, 3)
     training_jobs.request_stop(job_id, "pause")
     training_jobs.wait_for(job_id, JobStatus.PAUSED)
     paused_at = training_jobs.checkpoints(job_id)[-1].step
-    assert 3 <= paused_at < 60
+    assert 3 <= paused_at < 150
     training_jobs.resume(job_id)
     training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
-    assert training_jobs.weights(job_id) == weights_after(60)
+    assert training_jobs.weights(job_id) == weights_after(150)
     assert training_jobs.outcomes(job_id) == ["paused", "succeeded"]
     steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
-    assert steps == list(range(1, 61))
+    assert steps == list(range(1, 151))
