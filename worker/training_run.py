@@ -56,8 +56,6 @@ def _train(
     method = BUILDERS[spec.kind, spec.method.type](assignment, lambda message: report(LogLine(message=message)))
     resolved = assignment.resolved or resolve(spec, method)
     report(ResolvedLine(resolved=resolved, environment=environment(resolved.device)))
-    checkpoints_dir = assignment.output_dir / "checkpoints"
-    checkpoints_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(method, spec.training, resolved, checkpoints_dir=checkpoints_dir, report=report, stop=stop)
+    trainer = Trainer(method, spec.training, resolved, output_dir=assignment.output_dir, report=report, stop=stop)
     on_training()
     return trainer.run(assignment.resume_from)

@@ -35,7 +35,9 @@ class InputsRequest(InferenceBody):
 
 
 class GenerateRequest(InferenceBody):
-    """`parameters`: `max_tokens`, `temperature`, `top_k`, `top_p`, `seed`, `stop`."""
+    """A language model takes a `prompt`, and `parameters` of `max_tokens`, `temperature`, `top_k`, `top_p`, `seed`,
+    `stop`; a GAN takes `parameters` of `count` and `seed`.
+    """
 
     prompt: str | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -59,6 +61,12 @@ class GeneratedText(Contract):
     finish_reason: Literal["stop", "length"]
     num_prompt_tokens: int
     num_tokens: int
+
+
+class GeneratedSamples(Contract):
+    """A GAN's, in the shape and scale of its training data."""
+
+    samples: list[list[Any]]
 
 
 def get_inference(services: Annotated[Services, Depends(get_services)]) -> Inference:
@@ -86,11 +94,13 @@ async def embed(
     return await _passed_on(request, inference.answer(caller.project_id, model, Operation.EMBED, body.as_json()))
 
 
-@router.post("/{model:path}/generate", response_model=GeneratedText, responses=_STREAM)
+@router.post("/{model:path}/generate", response_model=GeneratedText | GeneratedSamples, responses=_STREAM)
 async def generate(
     model: str, body: GenerateRequest, request: Request, caller: ProjectCaller, inference: InferenceService
 ) -> Response:
-    """Continue a prompt. With `stream`, server-sent events: pieces of `text`, the last with its `finish_reason`."""
+    """Continue a prompt, or draw samples from a GAN. With `stream`, server-sent events: pieces of `text`, the last with
+    its `finish_reason`.
+    """
     if body.stream:
         events = await inference.stream(caller.project_id, model, body.as_json())
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})

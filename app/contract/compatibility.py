@@ -21,6 +21,7 @@ METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
     ("pretrain", "masked_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
     ("pretrain", "word2vec"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
     ("pretrain", "autoencoder"): MethodTraits(dataset_kinds={InputKind.FEATURES: "vectors", InputKind.IMAGE: "images"}),
+    ("pretrain", "gan"): MethodTraits(dataset_kinds={InputKind.FEATURES: "vectors", InputKind.IMAGE: "images"}),
     ("pretrain", "regression"): MethodTraits(dataset_kinds={InputKind.FEATURES: "scored_vectors"}),
     ("finetune", "classification"): MethodTraits(
         dataset_kinds={

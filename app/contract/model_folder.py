@@ -57,8 +57,8 @@ class Granularity(StrEnum):
 class BodyDescription(Contract):
     """What a fine-tune inherits. `input_shape` is [F] for features, [C, H, W] for images, null for text.
 
-    `code_size` is that of an autoencoder's body, whose encoding is the code. `bidirectional`: a Transformer in which a
-    token sees those behind it too.
+    `code_size` is the width of a body that ends in a linear layer: the code of an autoencoder, the features of a GAN's
+    discriminator. `bidirectional`: a Transformer in which a token sees those behind it too.
     """
 
     architecture: Annotated[
@@ -73,13 +73,16 @@ class BodyDescription(Contract):
 
 
 class ModelDescription(Contract):
-    """`method` is the last method trained; `labels` are in head order; `target_size` is the width of a regression."""
+    """`method` is the last method trained; `labels` are in head order; `target_size` is the width of a regression.
+    `variational`: an autoencoder's, whose code has a spread too.
+    """
 
     kind: Literal["pretrain", "finetune"]
     method: str
     body: BodyDescription
     labels: Annotated[tuple[Label, ...], Field(strict=False)] | None = None
     target_size: int | None = None
+    variational: bool = False
     num_parameters: int
 
 

@@ -38,7 +38,7 @@ class Load(NamedTuple):
 
 
 def num_parameters(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> int:
-    """`num_outputs`: labels or targets, for the methods that have a head; null for the others."""
+    """`num_outputs`: of the linear head: labels, targets, log-variances of a variational code; null without a head."""
     return body_parameters(body) + _head_parameters(method, body, num_outputs)
 
 
@@ -114,11 +114,11 @@ def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int 
             return _prediction_head(body) + decoder
         case ("pretrain", "word2vec"), _:
             return body_parameters(body)  # a second vector a word, as a context
-        case ("pretrain", "autoencoder"), MlpArchitecture() as shape:
-            return _linear_chain([*_code(body), *reversed(shape.hidden_widths), _num_inputs(body)])
-        case ("pretrain", "autoencoder"), ConvArchitecture() as shape:
-            expansion = _linear(width_of(body), _feature_map_size(body, shape))
-            return expansion + sum(map(_kernel, pairwise([*reversed(shape.channels), _image(body)[0]])))
+        case ("pretrain", "autoencoder"), _:
+            spread = _linear(_num_features(body), num_outputs) if num_outputs else 0
+            return _decoder_parameters(body) + spread
+        case ("pretrain", "gan"), _:
+            return _decoder_parameters(body) + _linear(width_of(body), 1)
         case _:
             assert num_outputs is not None, f"{method} has a head"
             return _prediction_head(body) + _linear(width_of(body), num_outputs)
@@ -127,6 +127,18 @@ def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int 
 def _prediction_head(body: BodyDescription) -> int:
     """What an encoder has between its vectors and a linear layer: a dense layer and a norm, without biases."""
     return (width_of(body) + 1) * width_of(body) if body.bidirectional else 0
+
+
+def _decoder_parameters(body: BodyDescription) -> int:
+    """The body's mirror, from the code to an example."""
+    match body.architecture:
+        case MlpArchitecture() as shape:
+            return _linear_chain([*_code(body), *reversed(shape.hidden_widths), _num_inputs(body)])
+        case ConvArchitecture() as shape:
+            expansion = _linear(width_of(body), _feature_map_size(body, shape))
+            return expansion + sum(map(_kernel, pairwise([*reversed(shape.channels), _image(body)[0]])))
+        case _:
+            raise AssertionError(f"{body.architecture.type} has no mirror")
 
 
 def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None, tokens_per_example: int) -> Load:
@@ -141,8 +153,19 @@ def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None
             return Load(numbers, numbers)
         case ("pretrain", "autoencoder"), _:
             return _body_load(body, tokens_per_example)  # the decoder is the body's mirror
+        case ("pretrain", "gan"), _:
+            return _adversary_load(_body_load(body, tokens_per_example))
         case _:
             return Load(width_of(body) * (num_outputs or 1), num_outputs or 1)
+
+
+def _adversary_load(body: Load) -> Load:
+    """What a GAN's step costs beyond the body's one pass: forward and backward, the body reads a real and twice a made
+    example, and its mirror makes one; another is made forward only. At most two passes are in memory at once.
+    """
+    both = FORWARD_FLOPS + BACKWARD_FLOPS
+    beyond = 3 * both + FORWARD_FLOPS
+    return Load(body.products * beyond // both, body.numbers)
 
 
 def _body_load(body: BodyDescription, tokens_per_example: int) -> Load:
@@ -225,6 +248,17 @@ def _optimizer_numbers(optimizer: Optimizer) -> int:
 def _vocabulary(body: BodyDescription) -> int:
     assert body.vocab_size is not None
     return body.vocab_size
+
+
+def _num_features(body: BodyDescription) -> int:
+    """Numbers that a code is read off from."""
+    match body.architecture:
+        case MlpArchitecture() as shape:
+            return shape.hidden_widths[-1]
+        case ConvArchitecture() as shape:
+            return _feature_map_size(body, shape)
+        case _:
+            raise AssertionError(f"{body.architecture.type} has no code")
 
 
 def _num_inputs(body: BodyDescription) -> int:

@@ -21,9 +21,12 @@ TRAINING: dict[str, Any] = {
 }
 
 
-def pretraining(folder: Path, dataset: DatasetInput, method: dict[str, Any], learning_rate: float = 1e-2) -> Assignment:
-    training = TRAINING | {"optimizer": {"type": "adamw", "learning_rate": learning_rate, "weight_decay": 0.0}}
-    return _assignment(folder, dataset, {"kind": "pretrain", "method": method, "training": training})
+def pretraining(
+    folder: Path, dataset: DatasetInput, method: dict[str, Any], *, learning_rate: float = 1e-2, **training: Any
+) -> Assignment:
+    optimizer = {"type": "adamw", "learning_rate": learning_rate, "weight_decay": 0.0}
+    options = TRAINING | {"optimizer": optimizer} | training
+    return _assignment(folder, dataset, {"kind": "pretrain", "method": method, "training": options})
 
 
 def finetuning(

@@ -1,7 +1,7 @@
 """One tiny job a method, on real records: what the contract suite runs over. A new method adds a file and a line."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,15 @@ from torch import Tensor
 
 from app.contract.compatibility import MethodKey
 from app.contract.messages import Assignment
-from tests.contract import autoencoder, classification, language_model, masked_language_model, regression, word2vec
+from tests.contract import (
+    autoencoder,
+    classification,
+    gan,
+    language_model,
+    masked_language_model,
+    regression,
+    word2vec,
+)
 
 Batch = dict[str, Tensor]
 
@@ -23,10 +31,11 @@ def rows(batch: Batch) -> list[Batch]:
 class Case:
     """`assignment` writes what the job needs into a folder. `outputs`: one row an example of a batch.
 
-    `examples`: the examples of a batch one by one, each as it would be alone.
+    `falls`: the metric that training lowers. `examples`: the examples of a batch one by one, each as it would be alone.
     """
 
     assignment: Callable[[Path], Assignment]
+    falls: str = field(default="train_loss", kw_only=True)
     outputs: Callable[[Any, Batch], Tensor] = lambda module, batch: module(batch)
     examples: Callable[[Batch], list[Batch]] = rows
 
@@ -47,6 +56,7 @@ CASES: Mapping[MethodKey, Case] = {
         word2vec.assignment, lambda module, batch: module(batch["centers"], batch["contexts"])
     ),
     ("pretrain", "autoencoder"): Case(autoencoder.of_images),
+    ("pretrain", "gan"): Case(gan.of_images, gan.outputs, falls="validation_loss"),
     ("pretrain", "regression"): Case(regression.pretrained),
     ("finetune", "classification"): Case(classification.of_text, examples=texts_alone),
     ("finetune", "regression"): Case(regression.of_vectors),
@@ -59,6 +69,9 @@ VARIANTS: Mapping[str, Case] = {
     ),
     "regression-from-word-vectors": Case(regression.of_text_from_word_vectors, examples=texts_alone),
     "autoencoder-of-vectors": Case(autoencoder.of_vectors),
+    "classification-from-a-gan": Case(gan.classified),
+    "gan-of-vectors": Case(gan.of_vectors, gan.outputs, falls="validation_loss"),
+    "autoencoder-denoising-and-variational": Case(autoencoder.denoising_and_variational),
     "classification-by-a-linear-probe": Case(classification.of_vectors_by_a_linear_probe),
     "regression-of-text": Case(regression.of_text, examples=texts_alone),
 }

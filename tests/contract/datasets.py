@@ -34,10 +34,10 @@ def vectors(folder: Path, kind: str = "vectors") -> DatasetInput:
     return dataset(path, kind)
 
 
-def images(folder: Path) -> DatasetInput:
+def images(folder: Path, brightness: int = 128) -> DatasetInput:
     _, pixels = _examples(int(np.prod(IMAGE_SHAPE)))
     path = folder / "images.npz"
-    np.savez(path, images=(128 + 40 * pixels).clip(0, 255).astype(np.uint8).reshape(-1, *IMAGE_SHAPE))
+    np.savez(path, images=(brightness + 40 * pixels).clip(0, 255).astype(np.uint8).reshape(-1, *IMAGE_SHAPE))
     return dataset(path, "images")
 
 

@@ -16,6 +16,7 @@ from app.contract.specs.architectures import (
 )
 from app.contract.specs.training import Adam, Optimizer, Sgd, TrainingOptions
 from worker.models.building import build_module
+from worker.models.gan import Gan
 
 
 def text(*, bidirectional: bool = False, **shape: Any) -> BodyDescription:
@@ -56,6 +57,7 @@ def image(shape: tuple[int, int, int], architecture: ConvArchitecture | MlpArchi
 
 MASKED = ("pretrain", "masked_language_model")
 LANGUAGE_MODEL, AUTOENCODER = ("pretrain", "causal_language_model"), ("pretrain", "autoencoder")
+GAN = ("pretrain", "gan")
 CLASSIFICATION, REGRESSION = ("finetune", "classification"), ("finetune", "regression")
 CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (LANGUAGE_MODEL, text(), None),
@@ -64,8 +66,12 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (MASKED, text(bidirectional=True, feed_forward_width=77, tie_embeddings=False), None),
     (("pretrain", "word2vec"), words(), None),
     (AUTOENCODER, features(3, 11, 7), None),
+    (AUTOENCODER, features(3, 11, 7), 3),
     (AUTOENCODER, image((3, 9, 7), ConvArchitecture(channels=(4, 6, 5))), None),
+    (AUTOENCODER, image((3, 9, 7), ConvArchitecture(channels=(4, 6, 5))), 5),
     (AUTOENCODER, image((1, 8, 8), MlpArchitecture(hidden_widths=(10,))), None),
+    (GAN, features(3, 11, 7), None),
+    (GAN, image((3, 9, 7), ConvArchitecture(channels=(4, 6, 5))), None),
     (("pretrain", "regression"), features(None, 11, 7), 2),
     (CLASSIFICATION, text(), 4),
     (CLASSIFICATION, text(bidirectional=True), 4),
@@ -87,13 +93,14 @@ def test_parameters_are_counted_exactly(method: MethodKey, body: BodyDescription
             "body": body,
             "labels": labels,
             "target_size": num_outputs,
+            "variational": method == AUTOENCODER and num_outputs is not None,
             "num_parameters": 0,
         }
     )
     with torch.device("meta"):
         module = build_module(description)
     assert sizes.num_parameters(method, body, num_outputs) == sum(p.numel() for p in module.parameters())
-    if num_outputs is not None:
+    if num_outputs is not None and method != AUTOENCODER:
         head: torch.nn.Linear = module.head  # type: ignore[assignment]
         assert sizes.width_of(body) == head.in_features
 
@@ -131,6 +138,22 @@ def test_a_frozen_body_needs_neither_gradients_nor_a_backward_pass() -> None:
         CLASSIFICATION, body, 2, 64, body_is_trained=False
     )
     assert ratio == pytest.approx(3, rel=0.01)
+
+
+def test_operations_of_a_gan_are_those_that_torch_counts() -> None:
+    """Of both steps of the game, whose networks are mirrors of each other."""
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415  0.3 s that the other tests do not need
+
+    body = features(13, 16, 16)
+    model = build_module(ModelDescription(kind="pretrain", method="gan", body=body, num_parameters=0))
+    assert isinstance(model, Gan)
+    noise = torch.zeros(1, 13)
+    with FlopCounterMode(display=False) as counter:
+        with torch.no_grad():
+            made = model.generate(noise)
+        (model({"inputs": torch.ones(1, 13)}) + model({"inputs": made})).sum().backward()
+        model({"inputs": model.generate(noise)}).sum().backward()
+    assert sizes.training_flops(GAN, body, None) == pytest.approx(counter.get_total_flops(), rel=0.15)
 
 
 def test_operations_are_those_that_torch_counts() -> None:

@@ -6,7 +6,7 @@ A method is `prepare(assignment, log) -> Method` in a file of its own.
 from app.contract.compatibility import MethodKey
 from worker.methods.finetune import classification
 from worker.methods.finetune import regression as finetune_regression
-from worker.methods.pretrain import autoencoder, causal_language_model, masked_language_model, word2vec
+from worker.methods.pretrain import autoencoder, causal_language_model, gan, masked_language_model, word2vec
 from worker.methods.pretrain import regression as pretrain_regression
 from worker.training.protocols import Builder
 
@@ -15,6 +15,7 @@ BUILDERS: dict[MethodKey, Builder] = {
     ("pretrain", "masked_language_model"): masked_language_model.prepare,
     ("pretrain", "word2vec"): word2vec.prepare,
     ("pretrain", "autoencoder"): autoencoder.prepare,
+    ("pretrain", "gan"): gan.prepare,
     ("pretrain", "regression"): pretrain_regression.prepare,
     ("finetune", "classification"): classification.prepare,
     ("finetune", "regression"): finetune_regression.prepare,

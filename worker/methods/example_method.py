@@ -25,6 +25,7 @@ from worker.data.splits import split
 from worker.data.steps import ExampleSteps
 from worker.export import export_model
 from worker.models.standardization import Standardization
+from worker.training.basic_method import BasicMethod
 from worker.training.protocols import Batch, Log
 from worker.training.single_loss import SingleLossMethod
 
@@ -40,7 +41,7 @@ class Sides:
     validation: Subset
 
 
-class ExampleMethod(SingleLossMethod, Generic[Model]):
+class LearnsFromExamples(BasicMethod, Generic[Model]):
     """A batch has `inputs` [B, S], or `tokens` int64 [B, T] and `lengths` int64 [B]; and its answers, by name."""
 
     def __init__(
@@ -60,9 +61,6 @@ class ExampleMethod(SingleLossMethod, Generic[Model]):
         self._description = description
         self._tokenizer = tokenizer
 
-    def weight(self, batch: Batch) -> int:
-        return len(next(iter(batch.values())))
-
     def validation_batches(self) -> Iterator[Batch]:
         for batch in self._validation.batches(self._evaluation_batch_size):
             yield {name: tensor.to(self.compute.device) for name, tensor in batch.items()}
@@ -72,6 +70,13 @@ class ExampleMethod(SingleLossMethod, Generic[Model]):
 
     def export(self, folder: Path) -> None:
         export_model(folder, self.module, self._description, self._tokenizer)
+
+
+class ExampleMethod(LearnsFromExamples[Model], SingleLossMethod):
+    """By one loss: most of them do."""
+
+    def weight(self, batch: Batch) -> int:
+        return len(next(iter(batch.values())))
 
 
 def parted(
@@ -124,13 +129,15 @@ def described(
     *,
     labels: tuple[Label, ...] | None = None,
     target_size: int | None = None,
+    variational: bool = False,
 ) -> ModelDescription:
-    num_outputs = len(labels) if labels is not None else target_size
+    num_outputs = len(labels) if labels is not None else body.code_size if variational else target_size
     return ModelDescription(
         kind=spec.kind,
         method=spec.method.type,
         body=body,
         labels=labels,
         target_size=target_size,
+        variational=variational,
         num_parameters=sizes.num_parameters((spec.kind, spec.method.type), body, num_outputs),
     )

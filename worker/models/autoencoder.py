@@ -34,5 +34,32 @@ class Autoencoder(nn.Module):
 
         Standardised, so that no feature weighs more for being told in smaller units.
         """
-        standardized: Tensor = self.body.standardization(batch["inputs"])
-        return torch.square(self.decoder(self.body.encode(batch)).float() - standardized)
+        return self.errors(self.body.encode(batch), batch["inputs"])
+
+    def errors(self, code: Tensor, inputs: Tensor) -> Tensor:
+        """The squared error of each number of what this code is read back as: [B, D], [B, S] -> [B, S]"""
+        standardized: Tensor = self.body.standardization(inputs)
+        return torch.square(self.decoder(code).float() - standardized)
+
+
+class VariationalAutoencoder(Autoencoder):
+    """The code of x is a Gaussian q(z|x) of independent numbers (Kingma and Welling 2014, appendix C.2). Its mean is
+    what the body tells; its variance is read off from the same features, and serves training alone.
+    """
+
+    def __init__(self, body: MlpBody | ConvBody, decoder: MlpDecoder | ConvDecoder) -> None:
+        super().__init__(body, decoder)
+        assert isinstance(body.code, nn.Linear), "an autoencoder's body ends in a code"
+        self.log_variance = nn.Linear(body.code.in_features, body.width)
+        nn.init.zeros_(self.log_variance.weight)  # begins as the prior's
+        nn.init.zeros_(self.log_variance.bias)
+
+    def posterior(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, S] -> mean and log-variance of the code, fp32 [B, D] each"""
+        features = self.body.features(inputs)
+        return self.body.code(features).float(), self.log_variance(features).float()
+
+
+def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(q || N(0, I)) in nats, of each number of the code (appendix B): [B, D]"""
+    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)

@@ -13,10 +13,11 @@ from app.contract.specs.architectures import (
     SkipgramArchitecture,
     TransformerArchitecture,
 )
-from worker.models.autoencoder import Autoencoder
+from worker.models.autoencoder import Autoencoder, VariationalAutoencoder
 from worker.models.body import Body
 from worker.models.conv import ConvBody, ConvDecoder
 from worker.models.encoder import Encoder, MaskedLanguageModel
+from worker.models.gan import Gan
 from worker.models.heads import Classifier, Regressor
 from worker.models.mlp import MlpBody, MlpDecoder
 from worker.models.skip_gram import SkipGram, Word2Vec
@@ -68,11 +69,18 @@ def _word2vec(description: ModelDescription) -> nn.Module:
 def _autoencoder(description: ModelDescription) -> nn.Module:
     body = build_body(description.body)
     assert isinstance(body, MlpBody | ConvBody)
-    return Autoencoder(body, _decoder(description.body))
+    form = VariationalAutoencoder if description.variational else Autoencoder
+    return form(body, _decoder(description.body))
+
+
+def _gan(description: ModelDescription) -> nn.Module:
+    body = build_body(description.body)
+    assert isinstance(body, MlpBody | ConvBody)
+    return Gan(body, _decoder(description.body))
 
 
 def _decoder(body: BodyDescription) -> MlpDecoder | ConvDecoder:
-    """The mirror of an autoencoder's body."""
+    """The mirror of a body that ends in a code."""
     assert body.input_shape is not None
     assert body.code_size is not None
     shape = body.architecture
@@ -97,6 +105,7 @@ MODULES: Mapping[MethodKey, Callable[[ModelDescription], nn.Module]] = {
     ("pretrain", "masked_language_model"): _masked_language_model,
     ("pretrain", "word2vec"): _word2vec,
     ("pretrain", "autoencoder"): _autoencoder,
+    ("pretrain", "gan"): _gan,
     ("pretrain", "regression"): _regressor,
     ("finetune", "classification"): _classifier,
     ("finetune", "regression"): _regressor,

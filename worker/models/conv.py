@@ -32,9 +32,13 @@ class ConvBody(Body):
 
     def encode(self, batch: Mapping[str, Tensor]) -> Tensor:
         """batch["inputs"]: pixels 0..255 [B, C, H, W] -> code [B, D]"""
-        maps: Tensor = self.layers(self.standardization(batch["inputs"]))
-        code: Tensor = self.code(maps.flatten(1))
+        code: Tensor = self.code(self.features(batch["inputs"]))
         return code
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """pixels [B, C, H, W] -> the last feature maps in a row, which the code is read off from"""
+        maps: Tensor = self.layers(self.standardization(inputs))
+        return maps.flatten(1)
 
 
 class ConvDecoder(nn.Module):

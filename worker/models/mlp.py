@@ -34,9 +34,13 @@ class MlpBody(Body):
 
     def encode(self, batch: Mapping[str, Tensor]) -> Tensor:
         """batch["inputs"]: raw numbers [B, S] -> encoding [B, D]"""
-        hidden: Tensor = self.layers(self.standardization(batch["inputs"]).flatten(1))
-        encoding: Tensor = self.code(hidden)
+        encoding: Tensor = self.code(self.features(batch["inputs"]))
         return encoding
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """raw numbers [B, S] -> the last hidden layer, which the code is read off from"""
+        hidden: Tensor = self.layers(self.standardization(inputs).flatten(1))
+        return hidden
 
 
 class MlpDecoder(nn.Module):

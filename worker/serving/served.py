@@ -16,8 +16,9 @@ from app.contract.inference import InferenceRequest, Operation
 from worker.serving.batcher import Batcher
 from worker.serving.device import Device
 from worker.serving.errors import OperationNotSupported
-from worker.serving.generation import Finish, GenerateBody, Piece, Prepared, TextGenerator
+from worker.serving.generation import Finish, GenerateBody, GenerativeModel, Piece, Prepared, TextGenerator
 from worker.serving.predictors.protocol import BatchedOperation, ConfiguredOperation, Predictor
+from worker.serving.sample_generator import SampleBody, SampleGenerator
 
 Body = TypeVar("Body", bound=Contract)
 Result = TypeVar("Result")
@@ -49,7 +50,12 @@ class ServedModel:
     def __init__(self, predictor: Predictor, device: Device, helpers: Executor) -> None:
         self._predictor = predictor
         self._helpers = helpers
-        self._text_generator = TextGenerator(predictor.generate, device) if predictor.generate else None
+        self._text_generator: TextGenerator | None = None
+        self._sample_generator: SampleGenerator | None = None
+        if isinstance(predictor.generate, GenerativeModel):
+            self._text_generator = TextGenerator(predictor.generate, device)
+        elif predictor.generate is not None:
+            self._sample_generator = SampleGenerator(predictor.generate, device)
         self._batched = {
             operation: Batched(batched, Batcher(device, batched.encode_core, batched.limits))
             for operation, batched in ((Operation.PREDICT, predictor.predict), (Operation.EMBED, predictor.embed))
@@ -58,6 +64,8 @@ class ServedModel:
 
     async def answer(self, request: InferenceRequest, size_bytes: int) -> bytes:
         """JSON. Raises InvalidRequest, InvalidInput, OperationNotSupported, Overloaded."""
+        if request.operation is Operation.GENERATE and self._sample_generator is not None:
+            return await self._sample(self._sample_generator, request)
         if request.operation is Operation.GENERATE:
             return await self._generate(await self.prepare(request, size_bytes))
         batched = self._batched.get(request.operation)
@@ -97,7 +105,16 @@ class ServedModel:
                 text.append(piece)
         raise AssertionError("pieces end with a Finish")
 
+    async def _sample(self, generator: SampleGenerator, request: InferenceRequest) -> bytes:
+        samples = await generator.samples(parsed(SampleBody, request.body))
+        return await self._help(samples.nbytes, lambda: to_json(generator.told(samples)))
+
     def _generator(self) -> TextGenerator:
+        if self._sample_generator is not None:
+            message = f"A model of the method {self._predictor.method} gives its samples whole; leave stream out."
+            raise InvalidRequest(
+                message, code=ErrorCode.VALIDATION_FAILED, errors=[FieldError(location="stream", message=message)]
+            )
         if self._text_generator is None:
             raise self._not_supported(Operation.GENERATE)
         return self._text_generator

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from app.contract.messages import Assignment, Resolved
+from app.contract.messages import ArtifactLine, Assignment, Resolved
 from app.contract.model_folder import ModelDescription
 
 Batch = dict[str, Tensor]
@@ -64,6 +64,11 @@ class Method(Protocol):
 
     def evaluate(self) -> Mapping[str, float]:
         """Metrics on the validation data, `validation_loss` among them. Called only where there is such data."""
+
+    def artifacts(self, folder: Path) -> Sequence[ArtifactLine]:
+        """Files that show the user what the model has learned, written into an existing, empty folder. Called whenever
+        this is the model that the job would leave behind: at each best evaluation, or at the end where there is none.
+        """
 
     def describe(self) -> ModelDescription: ...
 

@@ -3,17 +3,15 @@
 A step's loss is sum(total) / sum(weight) over its micro-batches, exactly, however many examples or tokens each holds.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from app.contract.messages import Resolved
-from app.contract.model_folder import ModelDescription
-from worker.training.precision import Compute
+from worker.training.basic_method import BasicMethod
 from worker.training.protocols import Batch, OptimizerStep, StepSource
 
 
@@ -25,14 +23,11 @@ class Loss:
     weight: Tensor | int
 
 
-class SingleLossMethod(ABC):
+class SingleLossMethod(BasicMethod):
     """Implements `Method` for everything that minimises one number."""
 
     def __init__(self, module: nn.Module, train_data: StepSource, num_validation_examples: int) -> None:
-        self.module = module
-        self.train_data = train_data
-        self.num_validation_examples = num_validation_examples
-        self.compute = Compute()
+        super().__init__(module, train_data, num_validation_examples)
         self._total = self.total
 
     @abstractmethod
@@ -43,19 +38,8 @@ class SingleLossMethod(ABC):
     def weight(self, batch: Batch) -> Tensor | int:
         """How many tokens or examples of the batch are predicted, without a host sync."""
 
-    @abstractmethod
-    def metrics(self) -> Mapping[str, float]:
-        """Metrics on the validation data; the module is in eval mode, without gradients, under autocast."""
-
-    @abstractmethod
-    def describe(self) -> ModelDescription: ...
-
-    @abstractmethod
-    def export(self, folder: Path) -> None: ...
-
     def start(self, resolved: Resolved) -> None:
-        self.compute = Compute.of(resolved)
-        self.module.to(self.compute.device)
+        super().start(resolved)
         self._total = self.compute.compiled(self.total)
 
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
@@ -78,11 +62,3 @@ class SingleLossMethod(ABC):
             weight = weight + self.weight(batch)
         norm = optimizers["main"].apply(gradient_divisor=weight)
         return {"train_loss": torch.stack(totals).sum() / weight, "gradient_norm": norm}
-
-    def evaluate(self) -> Mapping[str, float]:
-        self.module.eval()
-        try:
-            with torch.no_grad(), self.compute.autocast():
-                return self.metrics()
-        finally:
-            self.module.train()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from app.contract.checkpoint import checkpoint_folder_name
 from app.contract.messages import CheckpointLine, FinishedLine, MetricsLine, ReportLine, Resolved
 from app.contract.specs.training import TrainingOptions
 from worker.training.checkpoints import environment, read_state, write_checkpoint
@@ -35,16 +36,19 @@ class Trainer:
         options: TrainingOptions,
         resolved: Resolved,
         *,
-        checkpoints_dir: Path,
+        output_dir: Path,
         report: Callable[[ReportLine], None],
         stop: threading.Event,
     ) -> None:
-        """`stop` asks for a checkpoint and an early end at the next step."""
+        """`output_dir` receives `checkpoints/` and `artifacts/`. `stop` asks for a checkpoint and an early end at the
+        next step."""
         method.start(resolved)
         self._method = method
         self._options = options
         self._resolved = resolved
-        self._checkpoints_dir = checkpoints_dir
+        self._checkpoints_dir = output_dir / "checkpoints"
+        self._checkpoints_dir.mkdir(parents=True, exist_ok=True)
+        self._artifacts_dir = output_dir / "artifacts"
         self._report = report
         self._stop = stop
         self._optimizers = {
@@ -101,6 +105,8 @@ class Trainer:
         is_best = False
         if self._resolved.num_validation_examples and (step % self._resolved.evaluate_every_steps == 0 or last):
             is_best = self._evaluate()
+        if is_best or (last and self._progress.best_step is None):
+            self._show()
         if is_best or step % self._resolved.checkpoint_every_steps == 0 or self._over:
             self._keep()
 
@@ -109,6 +115,14 @@ class Trainer:
         self._evaluated = checked(self._method.evaluate(), self._progress.step)
         self._send_metrics(self._evaluated)
         return self._progress.judge(self._evaluated["validation_loss"], self._options.early_stopping)
+
+    def _show(self) -> None:
+        """Before the checkpoint is kept: a run that resumes from it has told of it. Each step has a folder of its own,
+        since who takes the files may still read those of an earlier one."""
+        folder = self._artifacts_dir / checkpoint_folder_name(self._progress.step)
+        folder.mkdir(parents=True, exist_ok=True)
+        for artifact in self._method.artifacts(folder):
+            self._report(artifact)
 
     def _keep(self) -> None:
         """Write a checkpoint of this step, unless there is one. Weights that are not finite are never kept."""

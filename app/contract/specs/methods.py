@@ -57,12 +57,57 @@ class Word2Vec(Contract):
     )
 
 
+class Denoising(Contract):
+    """Inputs are corrupted by Gaussian noise, and the clean ones are asked back (Vincent et al. 2010)."""
+
+    noise_std: Annotated[
+        float, Field(gt=0.0, le=100.0, description="Of the noise, where the data's own deviation is 1.")
+    ] = 0.5
+
+
+class Variational(Contract):
+    """The code is a Gaussian, drawn in training and told by its mean after it (Kingma and Welling 2014)."""
+
+    kl_weight: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            le=1e6,
+            description="Of the divergence from the prior. 1 is the paper's bound with observations of unit variance, "
+            "the data's own; less keeps more detail.",
+        ),
+    ] = 1.0
+
+
 class Autoencoder(Contract):
     """Squared reconstruction error through a narrow code, on vectors or images."""
 
     type: Literal["autoencoder"] = "autoencoder"
     architecture: Annotated[MlpArchitecture | ConvArchitecture, Field(discriminator="type")] = MlpArchitecture()
     code_size: Annotated[int, Field(ge=1, le=65_536, description="Numbers in the code of one example.")] = 32
+    denoising: Denoising | None = None
+    variational: Variational | None = None
+
+
+class Gan(Contract):
+    """A generator and a discriminator that learn against each other, on vectors or images (Goodfellow et al. 2014)."""
+
+    type: Literal["gan"] = "gan"
+    architecture: Annotated[MlpArchitecture | ConvArchitecture, Field(discriminator="type")] = Field(
+        default=MlpArchitecture(), description="Of the discriminator; the generator is its mirror."
+    )
+    noise_size: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=65_536,
+            description="Numbers of noise that a sample is made from; the discriminator's features are as many.",
+        ),
+    ] = 64
+    generator_loss: Literal["non_saturating", "minimax"] = Field(
+        default="non_saturating",
+        description="-log D(G(z)), or the original log(1 - D(G(z))), whose gradient dies while the generator is poor.",
+    )
 
 
 class PretrainRegression(Contract):
@@ -85,7 +130,7 @@ class FinetuneRegression(Contract):
 
 
 PretrainMethod = Annotated[
-    CausalLanguageModel | MaskedLanguageModel | Word2Vec | Autoencoder | PretrainRegression,
+    CausalLanguageModel | MaskedLanguageModel | Word2Vec | Autoencoder | Gan | PretrainRegression,
     Field(discriminator="type"),
 ]
 FinetuneMethod = Annotated[Classification | FinetuneRegression, Field(discriminator="type")]
@@ -116,6 +161,11 @@ TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
         "batch_size": 64,
         "optimizer": {"type": "adamw", "learning_rate": 2e-3, "weight_decay": 0.0},
         "schedule": {"type": "cosine"},
+    },
+    ("pretrain", "gan"): {
+        "duration": {"epochs": 200.0},
+        "batch_size": 64,
+        "optimizer": {"type": "adam", "learning_rate": 2e-4, "betas": [0.5, 0.999]},  # Radford et al. 2016
     },
     ("pretrain", "regression"): {
         "duration": {"epochs": 100.0},

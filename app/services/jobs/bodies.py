@@ -18,6 +18,7 @@ from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.methods import (
     Autoencoder,
     CausalLanguageModel,
+    Gan,
     MaskedLanguageModel,
     PretrainRegression,
     Word2Vec,
@@ -44,6 +45,8 @@ def pretrained_body(spec: PretrainSpec, dataset: DatasetRow) -> BodyDescription:
             sizes = {"granularity": Granularity.TOKENS, "vocab_size": tokenizer.vocab_size, "bidirectional": True}
         case Autoencoder(code_size=code_size):
             sizes = {"granularity": Granularity.EXAMPLE, "code_size": code_size}
+        case Gan(noise_size=noise_size):
+            sizes = {"granularity": Granularity.EXAMPLE, "code_size": noise_size}
         case PretrainRegression():
             sizes = {"granularity": Granularity.EXAMPLE}
     return BodyDescription.model_validate(
@@ -76,8 +79,10 @@ def check_validation(dataset: DatasetRow, validation: DatasetRow) -> None:
 
 
 def num_outputs(spec: PretrainSpec | FinetuneSpec, dataset: DatasetRow) -> int | None:
-    """Labels or targets; None for a method that has no head for them."""
+    """Labels, targets, or the log-variances of a variational code; None for a method that has no head for them."""
     profile = dataset.profile
+    if isinstance(spec.method, Autoencoder):
+        return spec.method.code_size if spec.method.variational else None
     match spec.method.type:
         case "classification":
             return len(profile["labels"]) + int(profile.get("uncounted_labels") or 0)

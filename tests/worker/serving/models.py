@@ -123,5 +123,13 @@ def feature_autoencoder(folder: Path, seed: int = 0) -> Path:
     return write_model(folder, "pretrain", "autoencoder", FEATURE_BODY | {"code_size": 2}, seed)
 
 
+def feature_gan(folder: Path, seed: int = 0) -> Path:
+    return write_model(folder, "pretrain", "gan", FEATURE_BODY | {"code_size": 2}, seed)
+
+
+def image_gan(folder: Path, seed: int = 0) -> Path:
+    return write_model(folder, "pretrain", "gan", IMAGE_BODY, seed)
+
+
 def image_autoencoder(folder: Path, seed: int = 0) -> Path:
     return write_model(folder, "pretrain", "autoencoder", IMAGE_BODY, seed)

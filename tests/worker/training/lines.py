@@ -1,14 +1,14 @@
 """A method so small that the loop around it is all there is: a straight line through points."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from app.contract.messages import Resolved
+from app.contract.messages import ArtifactLine, Resolved
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
 from app.contract.specs.architectures import MlpArchitecture
 from app.contract.specs.training import TrainingOptions
@@ -71,6 +71,11 @@ class Line(SingleLossMethod):
             return {"validation_loss": self.validation_losses[self.steps_done]}
         return {"validation_loss": float(sum((each - 1).square().sum() for each in self.module.parameters()))}
 
+    def shown(self, folder: Path) -> Sequence[ArtifactLine]:
+        path = folder / "progress.txt"
+        path.write_text(f"after {self.steps_done} steps")
+        return [ArtifactLine(name=path.name, path=path, media_type="text/plain")]
+
     def describe(self) -> ModelDescription:
         return DESCRIPTION
 
@@ -84,7 +89,12 @@ def trainer(
     """20 steps, evaluated and kept every 5th, unless told otherwise."""
     resolved = {
         name: options.pop(name, default)
-        for name, default in {"total_steps": 20, "evaluate_every_steps": 5, "checkpoint_every_steps": 5}.items()
+        for name, default in {
+            "total_steps": 20,
+            "evaluate_every_steps": 5,
+            "checkpoint_every_steps": 5,
+            "num_validation_examples": 8,
+        }.items()
     }
     folder.mkdir(exist_ok=True)
     return Trainer(
@@ -96,10 +106,9 @@ def trainer(
             compile=False,
             num_parameters=5,
             num_train_examples=80,
-            num_validation_examples=8,
             **resolved,
         ),
-        checkpoints_dir=folder,
+        output_dir=folder,
         report=report,
         stop=stop or threading.Event(),
     )

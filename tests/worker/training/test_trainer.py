@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from app.contract.checkpoint import CheckpointManifest
-from app.contract.messages import CheckpointLine, FinishedLine, MetricsLine, ReportLine
+from app.contract.messages import ArtifactLine, CheckpointLine, FinishedLine, MetricsLine, ReportLine
 from tests.worker.training.lines import Line, trainer
 from worker.training.failures import LossNotFinite
 
@@ -64,6 +64,23 @@ def test_the_model_is_the_best_checkpoint(tmp_path: Path, lines: list[ReportLine
     assert finished.model_step == 10
     assert [step for step, manifest in _kept(lines).items() if manifest.is_best] == [5, 10]
     assert _kept(lines)[15].metrics == {"validation_loss": 2.0}
+
+
+def test_artifacts_show_each_best_model_before_it_is_kept(tmp_path: Path, lines: list[ReportLine]) -> None:
+    method = Line(validation_losses={5: 3.0, 10: 1.0, 15: 2.0, 20: 1.5})
+
+    trainer(method, tmp_path, lines.append).run()
+
+    told = [(line.path.parent.name, line.path.read_text()) for line in lines if isinstance(line, ArtifactLine)]
+    assert told == [("step-000000005", "after 5 steps"), ("step-000000010", "after 10 steps")]
+    kinds = [type(line) for line in lines if isinstance(line, ArtifactLine | CheckpointLine)]
+    assert kinds == [ArtifactLine, CheckpointLine, ArtifactLine, CheckpointLine, CheckpointLine, CheckpointLine]
+
+
+def test_without_validation_artifacts_show_the_last_model(tmp_path: Path, lines: list[ReportLine]) -> None:
+    trainer(Line(), tmp_path, lines.append, num_validation_examples=0).run()
+
+    assert [line.path.read_text() for line in lines if isinstance(line, ArtifactLine)] == ["after 20 steps"]
 
 
 def test_the_best_is_kept_even_between_two_checkpoints(tmp_path: Path, lines: list[ReportLine]) -> None:
@@ -128,7 +145,7 @@ def test_a_stopped_run_goes_on_to_equal_weights_and_the_same_series(tmp_path: Pa
     assert [line.values for line in lines if isinstance(line, MetricsLine)] == [
         line.values for line in whole if isinstance(line, MetricsLine)
     ]
-    ends = [tmp_path / part / "step-000000250" / "model" / "weights" for part in ("whole", "parts")]
+    ends = [tmp_path / part / "checkpoints" / "step-000000250" / "model" / "weights" for part in ("whole", "parts")]
     assert ends[0].read_bytes() == ends[1].read_bytes()
 
 

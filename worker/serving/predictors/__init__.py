@@ -9,6 +9,7 @@ from worker.serving.errors import ModelCorrupted
 from worker.serving.predictors.autoencoder import autoencoder
 from worker.serving.predictors.causal_language_model import causal_language_model
 from worker.serving.predictors.classification import classification
+from worker.serving.predictors.gan import gan
 from worker.serving.predictors.masked_language_model import masked_language_model
 from worker.serving.predictors.protocol import Predictor
 from worker.serving.predictors.regression import regression
@@ -19,6 +20,7 @@ PREDICTORS: dict[MethodKey, Callable[[LoadedModel], Predictor]] = {
     ("pretrain", "masked_language_model"): masked_language_model,
     ("pretrain", "word2vec"): word2vec,
     ("pretrain", "autoencoder"): autoencoder,
+    ("pretrain", "gan"): gan,
     ("pretrain", "regression"): regression,
     ("finetune", "classification"): classification,
     ("finetune", "regression"): regression,

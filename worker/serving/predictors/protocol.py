@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
+from torch import Tensor
+
 from app.contract.base import Contract
 from app.contract.inference import Operation
 from worker.serving.batcher import BatchLimits, Row
@@ -49,6 +51,22 @@ class ConfiguredOperation(BatchedOperation, Protocol):
         """The operation as one request asks for it; `parameters` are of that type."""
 
 
+class SamplingModel(Protocol):
+    """What makes examples out of noise rather than text out of a prompt."""
+
+    @property
+    def max_count(self) -> int:
+        """Samples in one answer."""
+
+    def noise(self, count: int, seed: int | None) -> Tensor:
+        """[count, D]; without a seed, another each time."""
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """[count, D] -> [count, S], in the shape and scale of the training data."""
+
+    def to_json(self, samples: Tensor) -> list[Any]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Predictor:
     """`method` names the model's method in messages; an operation that is None is refused."""
@@ -56,7 +74,7 @@ class Predictor:
     method: str
     predict: BatchedOperation | None = None
     embed: BatchedOperation | None = None
-    generate: GenerativeModel | None = None
+    generate: GenerativeModel | SamplingModel | None = None
 
     @property
     def operations(self) -> list[Operation]:
