@@ -30,6 +30,7 @@ from app.services.keys import Keys, secure
 from app.services.uploads import sweep, uploads_folder
 from app.settings import Settings
 from app.storage import FolderStore
+from app.web.dashboard import mount_dashboard
 
 ROUTERS = (
     datasets.router,
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     mount_docs(app)
+    mount_dashboard(app)
     install_schema(app)
     install_error_handlers(app)
     app.add_middleware(

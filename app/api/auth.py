@@ -20,6 +20,8 @@ from app.services.keys import BOOTSTRAP_PREFIX, Presented
 from app.settings import Settings, is_loopback
 
 _HOST = re.compile(r"(\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[0-9a-z.-]+))(:[0-9]+)?")
+#: The dashboard's; see `app.web.session`.
+SESSION_COOKIE = "pretune_key"
 BEARER = HTTPBearer(auto_error=False, description="An API key: `pretune keys create` makes one.")
 
 
@@ -63,7 +65,7 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 
 async def get_caller(request: Request, credentials: Credentials) -> Caller:
     gate: Gate = request.app.state.services.gate
-    return await gate.caller(request, credentials.credentials if credentials else None)
+    return await gate.caller(request, credentials.credentials if credentials else _of_cookie(request))
 
 
 async def get_observer(request: Request, credentials: Credentials) -> None:
@@ -73,6 +75,29 @@ async def get_observer(request: Request, credentials: Credentials) -> None:
         _check_local(request, gate.settings)
     else:
         await get_caller(request, credentials)
+
+
+def check_same_origin(request: Request) -> None:
+    """Raises Forbidden where the browser says that another origin's page asks, be it only another port of this host.
+
+    Browsers tell `Sec-Fetch-Site` on https and on loopback; elsewhere `Origin` comes with what may change anything.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    host = request.headers.get("host", "").lower()
+    if site is None and origin is not None:
+        site = "same-origin" if origin.partition("://")[2].lower() == host else "cross-site"
+    if site not in {None, "same-origin", "none"}:
+        raise Forbidden(
+            f"The key in this browser's cookie is for the dashboard's own pages, and this call is {site}. "
+            "Send the key as `Authorization: Bearer <key>`."
+        )
+
+
+def _of_cookie(request: Request) -> str | None:
+    key = request.cookies.get(SESSION_COOKIE)
+    if key is not None:
+        check_same_origin(request)
+    return key
 
 
 def _check_local(request: Request, settings: Settings) -> None:

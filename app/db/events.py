@@ -25,6 +25,12 @@ def after(session: Session, job_id: str, after_id: int, limit: int) -> Sequence[
     return session.scalars(query.order_by(EventRow.id).limit(limit)).all()
 
 
+def latest(session: Session, job_id: str, limit: int, *, without: str) -> Sequence[EventRow]:
+    """The last events that are not of the type `without`, ascending."""
+    query = select(EventRow).where(EventRow.job_id == job_id, EventRow.type != without)
+    return session.scalars(query.order_by(EventRow.id.desc()).limit(limit)).all()[::-1]
+
+
 def last_id(session: Session, job_id: str) -> int:
     """0 where there is no event yet."""
     return session.scalar(select(func.max(EventRow.id)).where(EventRow.job_id == job_id)) or 0

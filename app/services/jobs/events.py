@@ -39,6 +39,14 @@ class EventPage(Contract):
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What a job has told up to the event `last_id`, its metrics aside, which stand in their series."""
+
+    last_id: int
+    events: list[EventView]
+
+
+@dataclass(frozen=True, slots=True)
 class JobEvents:
     database: Database
     feed: EventFeed
@@ -50,6 +58,14 @@ class JobEvents:
             rows = events.after(session, job_id, after_id, limit + 1)
         shown = rows[:limit]
         return EventPage(data=_views(shown), next_cursor=str(shown[-1].id) if len(rows) > limit else None)
+
+    def told(self, project_id: str, job_id: str, limit: int) -> Told:
+        """The last `limit` events. A stream that goes on after `last_id` leaves nothing out."""
+        with self.database.reading() as session:
+            job_of(session, project_id, job_id)
+            last_id = events.last_id(session, job_id)
+            rows = events.latest(session, job_id, limit, without="metrics")
+        return Told(last_id, _views(rows))
 
     def follow(self, project_id: str, job_id: str, after: str | None) -> AsyncGenerator[list[EventView], None] | None:
         """What comes after the event `after`, until the job has ended; an empty list now and then says that the stream

@@ -1,0 +1,22 @@
+"""All pages together, as `app.main` hangs them in."""
+
+from fastapi import FastAPI
+
+from app.web import datasets, jobs, models, new_job, session, workers
+from app.web.rendering import STATIC, STATIC_URL, Assets
+
+ROUTERS = (
+    session.router,
+    session.pages,
+    new_job.router,  # before `/jobs/{job_id}`
+    jobs.router,
+    datasets.router,
+    models.router,
+    workers.router,
+)
+
+
+def mount_dashboard(app: FastAPI) -> None:
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount(STATIC_URL, Assets(directory=STATIC), name="dashboard_assets")
