@@ -33,7 +33,7 @@ def tell(database: Database, job: JobRow, type: str, **data: object) -> None:  #
         events.append(session, job.id, type, data, now(session))
 
 
-def move(database: Database, job: JobRow, to: JobStatus, *, when: JobStatus, **changes: object) -> None:
+def move(database: Database, job: JobRow, to: JobStatus, *, when: JobStatus, **changes: Any) -> None:
     with database.transaction() as session:
         assert jobs.transition(session, job.id, to, when={when}, at=now(session), **changes)
 
