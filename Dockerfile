@@ -27,4 +27,6 @@ RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt ".
 RUN --mount=type=bind,target=.,rw pip install --no-deps --force-reinstall .
 USER 10001
 WORKDIR /var/lib/pretune
+# As in worker/supervisor/environment.py: threads that wait give the core away.
+ENV GOMP_SPINCOUNT=10000
 CMD ["celery", "-q", "-A", "worker.celery_app", "worker", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]

@@ -135,4 +135,4 @@ def _inference_threads(settings: Settings) -> int:
 
 def _threads(count: int) -> dict[str, str]:
     """Set for every process: numeric libraries would otherwise take all cores each, and fight for them."""
-    return {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count)}
+    return {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count), "GOMP_SPINCOUNT": "10000"}
