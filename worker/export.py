@@ -47,7 +47,7 @@ def export_model(folder: Path, module: nn.Module, description: ModelDescription,
         _write_words(folder / WORD_VECTORS_NAME, module, tokenizer)
     if tokenizer is not None:
         (folder / TOKENIZER_NAME).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-        _write_json(folder / _TOKENIZER_CONFIG_NAME, tokenizer_configuration(description))
+        _write_json(folder / _TOKENIZER_CONFIG_NAME, tokenizer_configuration(description, tokenizer))
 
 
 def load_model(folder: Path) -> LoadedModel:

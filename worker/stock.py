@@ -10,10 +10,11 @@ from torch import nn
 
 from app.contract.model_folder import ModelDescription, label_key
 from app.contract.specs.architectures import TextArchitecture, TransformerArchitecture
-from worker.data.tokenizers import BEGIN_TOKEN, MASK_TOKEN, PADDING_TOKEN
+from worker.data.tokenizers import BEGIN_TOKEN, MASK_TOKEN, PADDING_TOKEN, UNKNOWN_TOKEN, unknown_token
 from worker.models.encoder import Encoder, MaskedLanguageModel
 from worker.models.heads import Classifier
-from worker.models.transformer import NORM_EPSILON, ROTARY_BASE, CausalLanguageModel, Transformer
+from worker.models.language_model import CausalLanguageModel
+from worker.models.transformer import NORM_EPSILON, ROTARY_BASE, Transformer
 
 Json = dict[str, Any]
 
@@ -48,19 +49,22 @@ def configuration(module: nn.Module, description: ModelDescription, tokenizer: T
         "torch_dtype": "float32",
         "method": f"{description.kind}/{description.method}",
         **description.body.model_dump(mode="json"),
+        **_special_tokens(tokenizer),
     }
 
 
-def tokenizer_configuration(description: ModelDescription) -> Json:
+def tokenizer_configuration(description: ModelDescription, tokenizer: Tokenizer) -> Json:
     shape = description.body.architecture
     assert isinstance(shape, TextArchitecture)
     masked = {"cls_token": BEGIN_TOKEN, "mask_token": MASK_TOKEN} if description.body.bidirectional else {}
+    unknown = {} if unknown_token(tokenizer) is None else {"unk_token": UNKNOWN_TOKEN}
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": BEGIN_TOKEN,
         "eos_token": BEGIN_TOKEN,
         "pad_token": PADDING_TOKEN,
         **masked,
+        **unknown,
         "model_max_length": shape.context_length,
         "model_input_names": ["input_ids", "attention_mask"],
         "clean_up_tokenization_spaces": False,
@@ -103,8 +107,6 @@ def _modern_bert(architecture: str, shape: TransformerArchitecture, tokenizer: T
 
 
 def _shared(architecture: str, shape: TransformerArchitecture, tokenizer: Tokenizer) -> Json:
-    """A text ends where the next begins."""
-    begin = tokenizer.token_to_id(BEGIN_TOKEN)
     return {
         "architectures": [architecture],
         "torch_dtype": "float32",
@@ -115,10 +117,16 @@ def _shared(architecture: str, shape: TransformerArchitecture, tokenizer: Tokeni
         "num_attention_heads": shape.num_heads,
         "max_position_embeddings": shape.context_length,
         "tie_word_embeddings": shape.tie_embeddings,
-        "bos_token_id": begin,
-        "eos_token_id": begin,
-        "pad_token_id": tokenizer.token_to_id(PADDING_TOKEN),
+        **_special_tokens(tokenizer),
     }
+
+
+def _special_tokens(tokenizer: Tokenizer | None) -> Json:
+    """Of a model that reads text, which ends where the next begins."""
+    if tokenizer is None:
+        return {}
+    begin, padding = tokenizer.token_to_id(BEGIN_TOKEN), tokenizer.token_to_id(PADDING_TOKEN)
+    return {"bos_token_id": begin, "eos_token_id": begin, "pad_token_id": padding}
 
 
 def _labels(description: ModelDescription) -> Json:

@@ -39,6 +39,8 @@ METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
 ARCHITECTURE_INPUTS: dict[str, frozenset[InputKind]] = {
     "transformer": frozenset({InputKind.TEXT}),
     "skipgram": frozenset({InputKind.TEXT}),
+    "lstm": frozenset({InputKind.TEXT}),
+    "rnn": frozenset({InputKind.TEXT}),
     "mlp": frozenset({InputKind.FEATURES, InputKind.IMAGE}),
     "conv": frozenset({InputKind.IMAGE}),
 }

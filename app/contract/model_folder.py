@@ -17,12 +17,7 @@ from pydantic import Field
 
 from app.contract.base import Contract
 from app.contract.checkpoint import FileEntry
-from app.contract.specs.architectures import (
-    ConvArchitecture,
-    MlpArchitecture,
-    SkipgramArchitecture,
-    TransformerArchitecture,
-)
+from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TextArchitecture
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -61,9 +56,7 @@ class BodyDescription(Contract):
     discriminator. `bidirectional`: a Transformer in which a token sees those behind it too.
     """
 
-    architecture: Annotated[
-        TransformerArchitecture | SkipgramArchitecture | MlpArchitecture | ConvArchitecture, Field(discriminator="type")
-    ]
+    architecture: Annotated[TextArchitecture | MlpArchitecture | ConvArchitecture, Field(discriminator="type")]
     input: InputKind
     granularity: Granularity
     input_shape: Annotated[tuple[int, ...], Field(strict=False)] | None = None

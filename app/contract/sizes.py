@@ -13,7 +13,10 @@ from app.contract.compatibility import MethodKey
 from app.contract.model_folder import BodyDescription
 from app.contract.specs.architectures import (
     ConvArchitecture,
+    LanguageArchitecture,
+    LstmArchitecture,
     MlpArchitecture,
+    RnnArchitecture,
     SkipgramArchitecture,
     TransformerArchitecture,
 )
@@ -49,6 +52,9 @@ def body_parameters(body: BodyDescription) -> int:
             return _vocabulary(body) * shape.width + blocks_and_norm
         case SkipgramArchitecture() as shape:
             return _vocabulary(body) * shape.width
+        case LstmArchitecture() | RnnArchitecture() as shape:
+            biases = 2 * _gates(shape) * shape.width * shape.num_layers
+            return _vocabulary(body) * shape.input_width + sum(_recurrent_weights(shape)) + biases
         case MlpArchitecture() as shape:
             return _linear_chain([_num_inputs(body), *shape.hidden_widths, *_code(body)])
         case ConvArchitecture() as shape:
@@ -95,7 +101,7 @@ def training_flops(
 def width_of(body: BodyDescription) -> int:
     """Numbers in one vector that the body gives."""
     match body.architecture:
-        case TransformerArchitecture() | SkipgramArchitecture() as shape:
+        case TransformerArchitecture() | LstmArchitecture() | RnnArchitecture() | SkipgramArchitecture() as shape:
             return shape.width
         case MlpArchitecture() as shape:
             return body.code_size or shape.hidden_widths[-1]
@@ -107,7 +113,7 @@ def width_of(body: BodyDescription) -> int:
 
 def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> int:
     match method, body.architecture:
-        case ("pretrain", "causal_language_model"), TransformerArchitecture() as shape:
+        case ("pretrain", "causal_language_model"), shape if isinstance(shape, LanguageArchitecture):
             return 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
         case ("pretrain", "masked_language_model"), TransformerArchitecture() as shape:
             decoder = 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
@@ -143,7 +149,7 @@ def _decoder_parameters(body: BodyDescription) -> int:
 
 def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None, tokens_per_example: int) -> Load:
     match method, body.architecture:
-        case ("pretrain", "causal_language_model"), TransformerArchitecture() as shape:
+        case ("pretrain", "causal_language_model"), shape if isinstance(shape, LanguageArchitecture):
             return Load(_vocabulary(body) * shape.width * tokens_per_example, 0)  # logits exist in chunks only
         case ("pretrain", "masked_language_model"), TransformerArchitecture() as shape:
             weights = _vocabulary(body) * shape.width + _prediction_head(body)
@@ -174,6 +180,8 @@ def _body_load(body: BodyDescription, tokens_per_example: int) -> Load:
             return _transformer_load(shape, tokens_per_example, bidirectional=body.bidirectional)
         case SkipgramArchitecture() as shape:
             return Load(0, tokens_per_example * shape.width)
+        case LstmArchitecture() | RnnArchitecture() as shape:
+            return _recurrent_load(shape, tokens_per_example)
         case MlpArchitecture() as shape:
             widths = [_num_inputs(body), *shape.hidden_widths, *_code(body)]
             return Load(sum(map(prod, pairwise(widths))), 2 * sum(widths))  # before and after each ReLU
@@ -195,6 +203,13 @@ def _transformer_load(shape: TransformerArchitecture, tokens: int, *, bidirectio
     return Load(shape.num_layers * tokens * (weights + attention), shape.num_layers * tokens * numbers)
 
 
+def _recurrent_load(shape: LstmArchitecture | RnnArchitecture, tokens: int) -> Load:
+    """Kept for the backward pass, for each token and layer: its input, its gates and its states."""
+    states = 2 if isinstance(shape, LstmArchitecture) else 1
+    numbers = shape.input_width + shape.num_layers * shape.width * (_gates(shape) + states)
+    return Load(tokens * sum(_recurrent_weights(shape)), tokens * numbers)
+
+
 def _conv_load(body: BodyDescription, shape: ConvArchitecture) -> Load:
     products, numbers = 0, prod(_image(body))
     sizes = _feature_map_sizes(body, shape)
@@ -209,6 +224,17 @@ def _block_weights(shape: TransformerArchitecture) -> int:
     key_value_width = shape.key_value_heads * (shape.width // shape.num_heads)
     attention = 2 * shape.width * shape.width + 2 * shape.width * key_value_width
     return attention + 3 * shape.width * shape.inner_width + 2 * shape.width
+
+
+def _gates(shape: LstmArchitecture | RnnArchitecture) -> int:
+    """Vectors that a layer computes for each token: three gates and a candidate, or the state itself."""
+    return 4 if isinstance(shape, LstmArchitecture) else 1
+
+
+def _recurrent_weights(shape: LstmArchitecture | RnnArchitecture) -> list[int]:
+    """Of each layer, without biases: onto every gate from what stands below, and from the state before."""
+    inputs = [shape.input_width] + [shape.width] * (shape.num_layers - 1)
+    return [_gates(shape) * shape.width * (below + shape.width) for below in inputs]
 
 
 def _linear_chain(widths: list[int]) -> int:

@@ -24,7 +24,7 @@ from app.contract.messages import Assignment, CheckpointLine, DatasetInput, Repo
 from app.contract.specs import job_spec_adapter
 from worker.data.tokenizers import begin_token
 from worker.export import LoadedModel, load_model
-from worker.models.transformer import CausalLanguageModel
+from worker.models.language_model import CausalLanguageModel
 from worker.training_run import run_assignment
 
 HELD_BACK, TESTED = 300_000, 100_000

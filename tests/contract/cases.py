@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,22 @@ def texts_alone(batch: Batch) -> list[Batch]:
     return [row | {"tokens": row["tokens"][:, : int(row["lengths"])]} for row in rows(batch)]
 
 
+def logits_of_tokens(module: Any, batch: Batch) -> Tensor:
+    logits: Tensor = module(batch["tokens"])
+    return logits
+
+
+def language_model_case(
+    architecture: language_model.Shape = language_model.TRANSFORMER,
+    tokenizer: language_model.Shape = language_model.BPE,
+) -> Case:
+    assignment = partial(language_model.assignment, architecture=architecture, tokenizer=tokenizer)
+    return Case(assignment, logits_of_tokens)
+
+
 CASES: Mapping[MethodKey, Case] = {
-    ("pretrain", "causal_language_model"): Case(
-        language_model.assignment, lambda module, batch: module(batch["tokens"])
-    ),
-    ("pretrain", "masked_language_model"): Case(
-        masked_language_model.assignment, lambda module, batch: module(batch["tokens"])
-    ),
+    ("pretrain", "causal_language_model"): language_model_case(),
+    ("pretrain", "masked_language_model"): Case(masked_language_model.assignment, logits_of_tokens),
     ("pretrain", "word2vec"): Case(
         word2vec.assignment, lambda module, batch: module(batch["centers"], batch["contexts"])
     ),
@@ -62,16 +72,29 @@ CASES: Mapping[MethodKey, Case] = {
     ("finetune", "regression"): Case(regression.of_vectors),
 }
 
-#: Other inputs and strategies of the same methods.
+#: Other architectures, inputs and strategies of the same methods.
 VARIANTS: Mapping[str, Case] = {
     "classification-from-a-masked-language-model": Case(
         classification.of_text_from_a_masked_language_model, examples=texts_alone
     ),
     "regression-from-word-vectors": Case(regression.of_text_from_word_vectors, examples=texts_alone),
+    "language-model-by-an-lstm-of-word-pieces": language_model_case(
+        architecture=language_model.LSTM, tokenizer={"type": "wordpiece", "vocab_size": 250}
+    ),
+    "language-model-by-an-rnn-of-characters": language_model_case(
+        architecture=language_model.RNN, tokenizer={"type": "character"}
+    ),
+    "language-model-of-words": language_model_case(tokenizer={"type": "word", "vocab_size": 100}),
     "autoencoder-of-vectors": Case(autoencoder.of_vectors),
     "classification-from-a-gan": Case(gan.classified),
     "gan-of-vectors": Case(gan.of_vectors, gan.outputs, falls="validation_loss"),
     "autoencoder-denoising-and-variational": Case(autoencoder.denoising_and_variational),
     "classification-by-a-linear-probe": Case(classification.of_vectors_by_a_linear_probe),
+    "classification-from-an-lstm": Case(
+        partial(classification.of_text, architecture=language_model.LSTM), examples=texts_alone
+    ),
     "regression-of-text": Case(regression.of_text, examples=texts_alone),
+    "regression-of-text-from-an-rnn": Case(
+        partial(regression.of_text, architecture=language_model.RNN), examples=texts_alone
+    ),
 }

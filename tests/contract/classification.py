@@ -7,8 +7,8 @@ from tests.contract import autoencoder, datasets, language_model, masked_languag
 from tests.contract.assignments import finetuning
 
 
-def of_text(folder: Path) -> Assignment:
-    parent = language_model.assignment(folder)
+def of_text(folder: Path, architecture: language_model.Shape = language_model.TRANSFORMER) -> Assignment:
+    parent = language_model.assignment(folder, architecture)
     return finetuning(folder, datasets.labeled_text(folder), parent, {"type": "classification"})
 
 

@@ -24,7 +24,25 @@ def text_dataset(folder: Path, text: str, filename: str = "manual.txt") -> Datas
     )
 
 
-def assignment(folder: Path, **training: Any) -> Assignment:
+Shape = dict[str, Any]
+
+TRANSFORMER: Shape = {
+    "type": "transformer",
+    "num_layers": 2,
+    "width": 32,
+    "num_heads": 4,
+    "num_key_value_heads": 2,
+    "context_length": 32,
+    "dropout": 0.1,
+}
+LSTM: Shape = {"type": "lstm", "num_layers": 2, "width": 32, "context_length": 32, "dropout": 0.1}
+RNN: Shape = LSTM | {"type": "rnn", "embedding_width": 16, "tie_embeddings": False}
+
+
+BPE: Shape = {"type": "bpe", "vocab_size": 320}
+
+
+def assignment(folder: Path, architecture: Shape = TRANSFORMER, tokenizer: Shape = BPE, **training: Any) -> Assignment:
     folder.mkdir(parents=True, exist_ok=True)
     spec = job_spec_adapter.validate_python(
         {
@@ -32,16 +50,8 @@ def assignment(folder: Path, **training: Any) -> Assignment:
             "dataset": DATASET_ID,
             "method": {
                 "type": "causal_language_model",
-                "architecture": {
-                    "type": "transformer",
-                    "num_layers": 2,
-                    "width": 32,
-                    "num_heads": 4,
-                    "num_key_value_heads": 2,
-                    "context_length": 32,
-                    "dropout": 0.1,
-                },
-                "tokenizer": {"type": "bpe", "vocab_size": 320},
+                "architecture": architecture,
+                "tokenizer": tokenizer,
             },
             "training": {
                 "duration": {"steps": 30},

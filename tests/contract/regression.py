@@ -20,8 +20,8 @@ def of_vectors(folder: Path) -> Assignment:
     return finetuning(folder, parent.dataset, parent, {"type": "regression"})
 
 
-def of_text(folder: Path) -> Assignment:
-    parent = language_model.assignment(folder)
+def of_text(folder: Path, architecture: language_model.Shape = language_model.TRANSFORMER) -> Assignment:
+    parent = language_model.assignment(folder, architecture)
     return finetuning(folder, datasets.scored_text(folder), parent, {"type": "regression"})
 
 

@@ -1,13 +1,16 @@
 """The maps that a method must be in, against the union that users choose from."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from app.contract.compatibility import METHOD_TRAITS, MethodKey
+from app.contract.specs.job import PretrainSpec
 from app.contract.specs.methods import TRAINING_DEFAULTS, FinetuneMethod, PretrainMethod
-from tests.contract.cases import CASES
+from app.contract.specs.tokenizers import TokenizerSpec
+from tests.contract.cases import CASES, VARIANTS
 from worker.methods import BUILDERS
 from worker.models.building import MODULES
 from worker.serving.predictors import PREDICTORS
@@ -26,6 +29,22 @@ METHODS: set[MethodKey] = {("pretrain", name) for name in _types(PretrainMethod)
 def test_the_union_is_read_as_it_stands() -> None:
     assert ("pretrain", "causal_language_model") in METHODS
     assert ("finetune", "classification") in METHODS
+
+
+def test_every_architecture_and_every_tokenizer_is_in_the_suite(tmp_path: Path) -> None:
+    chosen: list[PretrainSpec] = []
+    for place, case in enumerate([*CASES.values(), *VARIANTS.values()]):
+        spec = case.assignment(tmp_path / str(place)).spec
+        chosen += [spec] if isinstance(spec, PretrainSpec) else []
+    architectures = {(spec.method.type, spec.method.architecture.type) for spec in chosen}
+    tokenizers = {spec.method.tokenizer.type for spec in chosen if hasattr(spec.method, "tokenizer")}
+
+    for method in get_args(get_args(PretrainMethod)[0]):
+        offered = method.model_fields["architecture"].annotation
+        name = method.model_fields["type"].default
+        for architecture in get_args(offered) or [offered]:
+            assert (name, architecture.model_fields["type"].default) in architectures
+    assert tokenizers == set(_types(TokenizerSpec))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ from app.contract.compatibility import METHOD_TRAITS, MethodKey
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
 from app.contract.specs.architectures import (
     ConvArchitecture,
+    LanguageArchitecture,
+    LstmArchitecture,
     MlpArchitecture,
+    RnnArchitecture,
     SkipgramArchitecture,
     TransformerArchitecture,
 )
@@ -20,8 +23,13 @@ from worker.models.gan import Gan
 
 
 def text(*, bidirectional: bool = False, **shape: Any) -> BodyDescription:
+    architecture = TransformerArchitecture(**({"num_layers": 3, "width": 48, "num_heads": 4} | shape))
+    return reading(architecture, bidirectional=bidirectional)
+
+
+def reading(architecture: LanguageArchitecture, *, bidirectional: bool = False) -> BodyDescription:
     return BodyDescription(
-        architecture=TransformerArchitecture(**({"num_layers": 3, "width": 48, "num_heads": 4} | shape)),
+        architecture=architecture,
         input=InputKind.TEXT,
         granularity=Granularity.TOKENS,
         vocab_size=331,
@@ -65,6 +73,8 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (MASKED, text(bidirectional=True), None),
     (MASKED, text(bidirectional=True, feed_forward_width=77, tie_embeddings=False), None),
     (("pretrain", "word2vec"), words(), None),
+    (LANGUAGE_MODEL, reading(LstmArchitecture(num_layers=3, width=20)), None),
+    (LANGUAGE_MODEL, reading(RnnArchitecture(num_layers=2, width=24, embedding_width=9, tie_embeddings=False)), None),
     (AUTOENCODER, features(3, 11, 7), None),
     (AUTOENCODER, features(3, 11, 7), 3),
     (AUTOENCODER, image((3, 9, 7), ConvArchitecture(channels=(4, 6, 5))), None),
@@ -75,6 +85,7 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (("pretrain", "regression"), features(None, 11, 7), 2),
     (CLASSIFICATION, text(), 4),
     (CLASSIFICATION, text(bidirectional=True), 4),
+    (CLASSIFICATION, reading(LstmArchitecture(width=20, embedding_width=8, tie_embeddings=False)), 4),
     (CLASSIFICATION, image((3, 9, 7), ConvArchitecture(channels=(4,))), 6),
     (REGRESSION, features(3, 11), 1),
     (REGRESSION, words(), 1),

@@ -7,8 +7,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from app.contract.specs.tokenizers import CharacterTokenizer, TokenizerSpec, WordPieceTokenizer, WordTokenizer
 from tests.contract import language_model
 from tests.contract.runs import prepared
+from worker.data.tokenizers import UNKNOWN_TOKEN, learn_tokenizer, unknown_token
 from worker.export import load_model
 from worker.methods.pretrain.causal_language_model import CausalLanguageModelMethod
 
@@ -47,6 +49,23 @@ def test_transformers_loads_it_as_llama_with_the_same_logits(method: CausalLangu
         logits = method.model.eval()(tokens)
         assert logits.std() > 1
         torch.testing.assert_close(theirs(tokens).logits, logits, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "spec", [WordPieceTokenizer(), WordTokenizer(), CharacterTokenizer()], ids=lambda spec: spec.type
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_transformers_reads_every_tokenizer(spec: TokenizerSpec, tmp_path: Path) -> None:
+    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415  seconds, for this test alone
+
+    text = language_model.manual(2_000)
+    mine = learn_tokenizer([text], spec)
+    (tmp_path / "tokenizer.json").write_text(mine.to_str())
+    theirs = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"), unk_token=UNKNOWN_TOKEN)  # type: ignore[no-untyped-call]
+
+    assert theirs(f"{text} 東京")["input_ids"] == mine.encode(f"{text} 東京").ids
+    assert theirs.decode(theirs(text)["input_ids"]) == mine.decode(mine.encode(text).ids)
+    assert theirs.unk_token_id == unknown_token(mine)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -8,30 +8,21 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, assert_never
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from app.contract.messages import DatasetInput
-from app.contract.specs.tokenizers import BpeTokenizer, WordTokenizer
+from app.contract.specs.tokenizers import TokenizerSpec
 from app.records import read_text
+from worker.data.blocks import blocks_of, evenly_spaced
 from worker.data.cache import cached_file
 from worker.data.failures import BadData
-from worker.data.tokenizers import (
-    begin_token,
-    blocks_of,
-    evenly_spaced,
-    learn_bpe,
-    learn_words,
-    load_tokenizer,
-    tokenizer_digest,
-)
+from worker.data.tokenizers import begin_token, learn_tokenizer, load_tokenizer, tokenizer_digest, unknown_token
 
 Tokens = NDArray[np.unsignedinteger[Any]]
-
-TokenizerSpec = BpeTokenizer | WordTokenizer
 
 #: Part of every key: changed with anything that changes what a cached file holds.
 _FORMAT = 1
@@ -51,7 +42,7 @@ def learned_tokenizer(
         sample = evenly_spaced(chain.from_iterable(_documents(dataset)))
         if not sample:
             raise BadData("The data set holds no text.")
-        tokenizer = _learned(spec, sample)
+        tokenizer = learn_tokenizer(sample, spec)
         log(f"Learned a tokenizer of {tokenizer.get_vocab_size():,} tokens.")
         file.write(tokenizer.to_str().encode())
 
@@ -65,15 +56,18 @@ def tokenised(dataset: DatasetInput, tokenizer: Tokenizer, cache_dir: Path, log:
         np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
     )
 
+    unknown = unknown_token(tokenizer)
+
     def write(file: BinaryIO) -> None:
-        num_tokens, told = 0, 0
+        num_tokens, num_unknown, told = 0, 0, 0
         for tokens in _tokenise(_documents(dataset), tokenizer, dtype):
             tokens.tofile(file)
             num_tokens += len(tokens)
+            num_unknown += 0 if unknown is None else int((tokens == unknown).sum())
             if num_tokens - told >= _TELL_EVERY_TOKENS:
                 told = num_tokens
                 log(f"Tokenised {num_tokens:,} tokens so far.")
-        log(f"Tokenised the text: {num_tokens:,} tokens.")
+        log(f"Tokenised the text: {num_tokens:,} tokens{_told(num_unknown, num_tokens)}.")
 
     key = _key("tokens", dataset, tokenizer_digest(tokenizer))
     path = cached_file(cache_dir / "tokens" / f"{key}.bin", write)
@@ -90,14 +84,9 @@ def token_counts(tokens: Tokens, vocab_size: int) -> NDArray[np.int64]:
     return counts
 
 
-def _learned(spec: TokenizerSpec, sample: list[str]) -> Tokenizer:
-    match spec:
-        case BpeTokenizer():
-            return learn_bpe(sample, spec.vocab_size)
-        case WordTokenizer():
-            return learn_words(sample, spec.vocab_size, spec.min_count, lowercase=spec.lowercase)
-        case _:
-            assert_never(spec)
+def _told(num_unknown: int, num_tokens: int) -> str:
+    """A tokenizer that knows too little makes a text look easy: whoever reads the loss should know."""
+    return f", {num_unknown / num_tokens:.2%} of them unknown" if num_unknown else ""
 
 
 def _documents(dataset: DatasetInput) -> Iterator[Iterator[str]]:

@@ -1,12 +1,11 @@
-"""Byte-level byte-pair encoding, and words: learned from a sample of the text, saved as a stock tokenizer.json.
-
-Knows no data set and no model. Any text can be written in bytes, since every one is a token.
-"""
+"""Tokenizers: learned from a sample of the text, saved as a stock tokenizer.json. Know no data set and no model."""
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,36 +21,57 @@ from tokenizers import (
     trainers,
 )
 
+from app.contract.specs.tokenizers import (
+    BpeTokenizer,
+    CharacterTokenizer,
+    TokenizerSpec,
+    WordPieceTokenizer,
+    WordTokenizer,
+)
+
 #: Opens every text, and ends the one before it.
 BEGIN_TOKEN = "<|begin|>"  # noqa: S105  no password
 PADDING_TOKEN = "<|pad|>"  # noqa: S105  no password
 #: Stands where a masked language model is to tell what stood there.
 MASK_TOKEN = "[MASK]"  # noqa: S105  no password
-
-#: Any word that is too rare.
-UNKNOWN_TOKEN = "<|unknown|>"  # noqa: S105  no password
+SPECIAL_TOKENS = [BEGIN_TOKEN, PADDING_TOKEN]
+#: Unicode's character for what cannot be told. A token like any other, and so part of the text that is decoded.
+UNKNOWN_TOKEN = "\ufffd"  # noqa: S105  no password
 
 #: A word with the apostrophes inside it (either of two), or one mark of punctuation.
 _LETTER = r"[\p{L}\p{M}\p{N}]"
 _WORD = rf"{_LETTER}+(?:['\x{{2019}}]{_LETTER}+)*|[^\s\p{{L}}\p{{M}}\p{{N}}]"
 
-SAMPLE_BYTES = 64_000_000
-BLOCK_CHARACTERS = 8_192
-_LONGEST_BLOCK = 16 * BLOCK_CHARACTERS
+#: GPT-2's words (Radford et al. 2019), each with the space before it. A `#` stands alone: no word begins with the ##
+#: that marks a piece within one.
+_SPACED_WORD = Regex(r"'(?:s|t|re|ve|m|ll|d)|#| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}#]+|\s+(?!\S)|\s+")
+_WITHIN_WORD = "##"
+_CHARACTER = Regex(r"[\s\S]")
+_MOST_SINGLE_CHARACTERS = 1_000
 
-#: Byte-level pre-tokenization starts a new word here, whatever stands around: a text cut at such places has the same
-#: tokens as the whole.
-_WORD_START = re.compile(r"[\n ](?=\S)")
+
+def learn_tokenizer(blocks: Iterable[str], spec: TokenizerSpec) -> Tokenizer:
+    """From blocks of text. A small text gives fewer tokens than asked for."""
+    match spec:
+        case BpeTokenizer():
+            return _bpe(blocks, spec.vocab_size)
+        case WordPieceTokenizer():
+            return _word_pieces(blocks, spec.vocab_size)
+        case WordTokenizer():
+            return learn_words(blocks, spec.vocab_size, spec.min_count, lowercase=spec.lowercase)
+        case CharacterTokenizer():
+            return _characters(blocks, spec.vocab_size)
+        case _:
+            assert_never(spec)
 
 
-def learn_bpe(blocks: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Learn merges (Sennrich et al. 2016) from blocks of text. A small text gives fewer tokens than asked for."""
+def _bpe(blocks: Iterable[str], vocab_size: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=[BEGIN_TOKEN, PADDING_TOKEN],
+        special_tokens=SPECIAL_TOKENS,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -67,18 +87,67 @@ def learn_words(blocks: Iterable[str], vocab_size: int, min_count: int, *, lower
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocab_size,
         min_frequency=min_count,
-        special_tokens=[BEGIN_TOKEN, PADDING_TOKEN, UNKNOWN_TOKEN],
+        special_tokens=[*SPECIAL_TOKENS, UNKNOWN_TOKEN],
         show_progress=False,
     )
     tokenizer.train_from_iterator(blocks, trainer)
-    return parse_tokenizer(tokenizer.to_str())
+    return _with_special_tokens_alone(tokenizer)
+
+
+def _word_pieces(blocks: Iterable[str], vocab_size: int) -> Tokenizer:
+    """Single characters are counted here, and given to the trainer as if they were special: it would number those
+    within words as a hash map gives them, and so learn another tokenizer each time.
+    """
+    blocks = list(blocks)
+    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN_TOKEN, continuing_subword_prefix=_WITHIN_WORD))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(_SPACED_WORD, "isolated")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace(Regex(rf"\A{_WITHIN_WORD}"), ""), decoders.Fuse()])
+    specials = [*SPECIAL_TOKENS, UNKNOWN_TOKEN]
+    # A character takes two tokens, as the first of a word and within one.
+    characters = _frequent_characters(blocks, min(_MOST_SINGLE_CHARACTERS, (vocab_size - len(specials)) // 2))
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[*specials, *characters, *(_WITHIN_WORD + character for character in characters)],
+        continuing_subword_prefix=_WITHIN_WORD,
+        limit_alphabet=0,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(blocks, trainer)
+    return _with_special_tokens_alone(tokenizer)
+
+
+def _frequent_characters(blocks: Iterable[str], limit: int) -> list[str]:
+    counts: Counter[str] = Counter()
+    for block in blocks:
+        counts.update(block)
+    del counts[UNKNOWN_TOKEN]
+    return sorted(counts, key=lambda character: (-counts[character], character))[:limit]
+
+
+def _characters(blocks: Iterable[str], vocab_size: int) -> Tokenizer:
+    """The most frequent ones."""
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN_TOKEN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(_CHARACTER, "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=vocab_size, special_tokens=[*SPECIAL_TOKENS, UNKNOWN_TOKEN], show_progress=False
+    )
+    tokenizer.train_from_iterator(blocks, trainer)
+    return _with_special_tokens_alone(tokenizer)
+
+
+def _with_special_tokens_alone(tokenizer: Tokenizer) -> Tokenizer:
+    """Whatever else a trainer was given is a token like any other: special ones are left out of what is decoded."""
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] in SPECIAL_TOKENS]
+    return parse_tokenizer(json.dumps(content))
 
 
 def with_mask(tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer and MASK_TOKEN, its last. Tools that read the file open a text by the begin token, and take the
-    space before a mask for a part of what is masked, as it is with byte-level pairs."""
+    space before a mask for a part of what is masked, where it is one of a word."""
     made = Tokenizer.from_str(tokenizer.to_str())
-    made.add_special_tokens([AddedToken(MASK_TOKEN, lstrip=is_byte_level(made), normalized=False, special=True)])
+    made.add_special_tokens([AddedToken(MASK_TOKEN, lstrip=words_hold_spaces(made), normalized=False, special=True)])
     opened = f"{BEGIN_TOKEN} $A"
     made.post_processor = processors.TemplateProcessing(
         single=opened, pair=f"{opened} $B:1", special_tokens=[(BEGIN_TOKEN, begin_token(made))]
@@ -86,18 +155,20 @@ def with_mask(tokenizer: Tokenizer) -> Tokenizer:
     return parse_tokenizer(made.to_str())
 
 
-def is_byte_level(tokenizer: Tokenizer) -> bool:
-    """Whether a word's token holds the space before it."""
-    return isinstance(tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel)
+def words_hold_spaces(tokenizer: Tokenizer) -> bool:
+    """Whether a word's tokens tell the space before it too."""
+    return len(tokenizer.pre_tokenizer.pre_tokenize_str("a b")) == 2
 
 
 def special_tokens(tokenizer: Tokenizer) -> list[int]:
-    """Those that stand for no text of their own."""
-    return [token for token, content in tokenizer.get_added_tokens_decoder().items() if content.special]
+    """Those that stand for no text of their own, the unknown one among them."""
+    special = [token for token, content in tokenizer.get_added_tokens_decoder().items() if content.special]
+    unknown = unknown_token(tokenizer)
+    return special if unknown is None else [*special, unknown]
 
 
 def words_of(tokenizer: Tokenizer) -> dict[str, int]:
-    """Every token that is no special one, with its number, ascending by that."""
+    """Every token that stands for text, with its number, ascending by that."""
     special = {*special_tokens(tokenizer)}
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     return {word: number for word, number in vocabulary if number not in special}
@@ -130,56 +201,40 @@ def mask_token(tokenizer: Tokenizer) -> int:
     return int(token)
 
 
+def unknown_token(tokenizer: Tokenizer) -> int | None:
+    """None where everything is known."""
+    token: int | None = tokenizer.token_to_id(UNKNOWN_TOKEN)
+    return token
+
+
 def token_characters(tokenizer: Tokenizer) -> NDArray[np.int64]:
-    """How many characters each token writes, int64 [V]: the bytes that begin one in UTF-8. Special tokens: none."""
-    begins = {symbol: not 0x80 <= byte < 0xC0 for byte, symbol in _byte_symbols().items()}
+    """How many characters each token writes, int64 [V]. Special tokens: none; the unknown one: one."""
+    count = _counting(tokenizer)
     characters = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
     for token, index in tokenizer.get_vocab().items():
-        if token not in (BEGIN_TOKEN, PADDING_TOKEN, MASK_TOKEN):
-            characters[index] = sum(begins[symbol] for symbol in token)
+        if token not in (*SPECIAL_TOKENS, MASK_TOKEN):
+            characters[index] = count(token)
     return characters
 
 
-def blocks_of(pieces: Iterable[str]) -> Iterator[str]:
-    """Cut one document, whose pieces concatenate to the whole, into blocks of some 8,000 characters between words."""
-    rest = ""
-    for piece in pieces:
-        rest += piece
-        start = 0
-        while (end := _block_end(rest, start)) is not None:
-            yield rest[start:end]
-            start = end
-        rest = rest[start:]
-    if rest:
-        yield rest
+def _counting(tokenizer: Tokenizer) -> Callable[[str], int]:
+    if isinstance(tokenizer.decoder, decoders.ByteLevel):
+        return _characters_begun
+    if tokenizer.decoder is None:
+        return lambda word: len(word) + 1  # a space stands between any two
+    return lambda piece: len(piece.removeprefix(_WITHIN_WORD))
 
 
-def evenly_spaced(blocks: Iterable[str], limit_bytes: int = SAMPLE_BYTES) -> list[str]:
-    """A sample from all over a stream of any length, in one pass: every 2^k-th block, k as small as the limit lets."""
-    kept: list[str] = []
-    held_bytes, stride = 0, 1
-    for number, block in enumerate(blocks):
-        if number % stride:
-            continue
-        kept.append(block)
-        held_bytes += len(block.encode())
-        while held_bytes > limit_bytes and len(kept) > 1:
-            kept, stride = kept[::2], 2 * stride
-            held_bytes = sum(len(block.encode()) for block in kept)
-    return kept
+def _characters_begun(token: str) -> int:
+    """By a byte-level token: its bytes, but for those that go on with a character in UTF-8."""
+    return sum(not 0x80 <= _BYTES[symbol] < 0xC0 for symbol in token)
 
 
-def _block_end(text: str, start: int) -> int | None:
-    """None where more text is needed to tell."""
-    if len(text) - start <= BLOCK_CHARACTERS:
-        return None
-    if word := _WORD_START.search(text, start + BLOCK_CHARACTERS, start + _LONGEST_BLOCK):
-        return word.start()
-    return start + _LONGEST_BLOCK if len(text) - start > _LONGEST_BLOCK else None
-
-
-def _byte_symbols() -> dict[int, str]:
-    """The printable character that stands for each byte in byte-level tokens (GPT-2's `bytes_to_unicode`)."""
+def _symbols_of_bytes() -> dict[str, int]:
+    """Each byte by the printable character that stands for it in byte-level tokens (GPT-2's `bytes_to_unicode`)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(0x100) if byte not in printable]
-    return {byte: chr(byte) for byte in printable} | {byte: chr(0x100 + place) for place, byte in enumerate(others)}
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + place): byte for place, byte in enumerate(others)}
+
+
+_BYTES = _symbols_of_bytes()

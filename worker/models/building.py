@@ -9,7 +9,9 @@ from app.contract.compatibility import MethodKey
 from app.contract.model_folder import BodyDescription, ModelDescription
 from app.contract.specs.architectures import (
     ConvArchitecture,
+    LstmArchitecture,
     MlpArchitecture,
+    RnnArchitecture,
     SkipgramArchitecture,
     TransformerArchitecture,
 )
@@ -19,9 +21,11 @@ from worker.models.conv import ConvBody, ConvDecoder
 from worker.models.encoder import Encoder, MaskedLanguageModel
 from worker.models.gan import Gan
 from worker.models.heads import Classifier, Regressor
+from worker.models.language_model import CausalBody, CausalLanguageModel
 from worker.models.mlp import MlpBody, MlpDecoder
+from worker.models.recurrent import Recurrent
 from worker.models.skip_gram import SkipGram, Word2Vec
-from worker.models.transformer import CausalLanguageModel, Transformer
+from worker.models.transformer import Transformer
 
 
 def build_body(description: BodyDescription) -> Body:
@@ -33,6 +37,9 @@ def build_body(description: BodyDescription) -> Body:
         case SkipgramArchitecture() as shape:
             assert description.vocab_size is not None
             return SkipGram(shape, description.vocab_size)
+        case LstmArchitecture() | RnnArchitecture() as shape:
+            assert description.vocab_size is not None
+            return Recurrent(shape, description.vocab_size)
         case MlpArchitecture() as shape:
             assert description.input_shape is not None
             return MlpBody(description.input_shape, shape.hidden_widths, shape.dropout, description.code_size)
@@ -50,7 +57,7 @@ def build_module(description: ModelDescription) -> nn.Module:
 
 def _causal_language_model(description: ModelDescription) -> nn.Module:
     body = build_body(description.body)
-    assert isinstance(body, Transformer)
+    assert isinstance(body, CausalBody)
     return CausalLanguageModel(body)
 
 

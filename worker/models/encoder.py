@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from app.contract.specs.architectures import TransformerArchitecture
 from worker.models.body import Body
 from worker.models.cross_entropy import summed_cross_entropy
-from worker.models.transformer import INITIAL_DEVIATION, NORM_EPSILON, Rotary, rotated
+from worker.models.language_model import INITIAL_DEVIATION
+from worker.models.transformer import NORM_EPSILON, Rotary, rotated
 
 
 def layer_norm(width: int) -> nn.LayerNorm:

@@ -50,9 +50,9 @@ class KeyValueCache:
                 whole[rows, :, positions] = new.transpose(1, 2)  # [B, T, G, E]
         return stored[0][:, :, :live], stored[1][:, :, :live]
 
-    def advance(self, num_tokens: int) -> None:
-        """All layers have taken the new tokens."""
-        self.lengths = [length + num_tokens for length in self.lengths]
+    def advance(self, lengths: Sequence[int]) -> None:
+        """All layers have taken so many new tokens of each row."""
+        self.lengths = [before + new for before, new in zip(self.lengths, lengths, strict=True)]
 
     def append(self, other: "KeyValueCache") -> None:
         """Take the rows of another cache of the same model behind ours."""

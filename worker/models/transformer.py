@@ -1,26 +1,24 @@
 """A decoder-only Transformer: pre-norm RMSNorm, rotary positions, SwiGLU, grouped-query attention.
 
 This is Llama's block (Touvron et al. 2023), and parameters are named as in transformers' LlamaForCausalLM, so that a
-saved model loads there as it is. Knows no tokenizer, no data and no loss but next-token cross-entropy.
+saved model loads there as it is. Knows no tokenizer, no data and no loss.
 
-Legend: B batch, T tokens, D width, H query heads, G key-value heads, E width of a head, F inner width, V vocabulary.
+Legend: B batch, T tokens, D width, H query heads, G key-value heads, E width of a head, F inner width.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 from app.contract.specs.architectures import TransformerArchitecture
-from worker.models.body import Body
-from worker.models.cross_entropy import summed_cross_entropy
 from worker.models.key_value_cache import KeyValueCache
+from worker.models.language_model import INITIAL_DEVIATION, CausalBody
 
 ROTARY_BASE = 10_000.0
 NORM_EPSILON = 1e-5
-INITIAL_DEVIATION = 0.02
 
 
 class Rotary(nn.Module):
@@ -121,8 +119,10 @@ class Block(nn.Module):
         return out
 
 
-class Transformer(Body):
+class Transformer(CausalBody[KeyValueCache]):
     """The body: what a fine-tune inherits."""
+
+    architecture: TransformerArchitecture
 
     def __init__(self, architecture: TransformerArchitecture, vocab_size: int) -> None:
         super().__init__()
@@ -148,14 +148,14 @@ class Transformer(Body):
         """tokens: int64 [B, T], right-padded -> [B, T, D]. No token looks ahead, so padding behind changes nothing."""
         return self(batch["tokens"])  # type: ignore[no-any-return]
 
-    def step(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
-        """The next tokens of each row, int64 [B, T] -> [B, T, D]; the cache then holds them too."""
+    def step(self, tokens: Tensor, cache: KeyValueCache, lengths: Sequence[int] | None = None) -> Tensor:
+        """What padding leaves in the cache is masked, then overwritten."""
         positions = cache.positions(tokens.shape[1], tokens.device)
         rotation = self.rotary.at(positions)
         x = self.embed_tokens(tokens)
         for layer, block in enumerate(self.layers):
             x = block.step(x, rotation, positions, cache, layer)  # type: ignore[operator]
-        cache.advance(tokens.shape[1])
+        cache.advance(lengths or [tokens.shape[1]] * len(tokens))
         out: Tensor = self.norm(x)
         return out
 
@@ -169,38 +169,3 @@ class Transformer(Body):
             if parameter.dim() == 2:
                 adds = name.endswith(("o_proj.weight", "down_proj.weight"))
                 nn.init.normal_(parameter, std=INITIAL_DEVIATION / (math.sqrt(2 * num_layers) if adds else 1.0))
-
-
-class CausalLanguageModel(nn.Module):
-    """A body and a linear head over the vocabulary; tied, the head is the embedding matrix."""
-
-    def __init__(self, body: Transformer) -> None:
-        super().__init__()
-        self.model = body
-        self.lm_head = nn.Linear(body.width, body.embed_tokens.num_embeddings, bias=False)
-        nn.init.normal_(self.lm_head.weight, std=INITIAL_DEVIATION)
-        if body.architecture.tie_embeddings:
-            self.lm_head.weight = body.embed_tokens.weight
-
-    @property
-    def body(self) -> Transformer:
-        return self.model
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens: int64 [B, T] -> logits [B, T, V]"""
-        logits: Tensor = self.lm_head(self.model(tokens))
-        return logits
-
-    def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """tokens, targets: int64 [B, T] -> negative log-likelihood of the targets, summed over all B * T."""
-        return summed_cross_entropy(self.model(tokens).flatten(0, 1), self.lm_head.weight, targets.flatten())
-
-    def step(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
-        """The next tokens of each row, int64 [B, T] -> logits after the last of them, [B, V]."""
-        logits: Tensor = self.lm_head(self.model.step(tokens, cache)[:, -1])
-        return logits
-
-    def decode(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
-        """The next tokens of each row, int64 [B, T] -> logits after each, [B, T, V]."""
-        logits: Tensor = self.lm_head(self.model.step(tokens, cache))
-        return logits

@@ -4,7 +4,6 @@ import math
 
 from app.contract.messages import Resolved
 from app.contract.specs import JobSpec
-from app.contract.specs.architectures import SkipgramArchitecture
 from app.contract.specs.training import Duration
 from worker.data.failures import BadData
 from worker.training.precision import choose_compile, choose_device, choose_precision
@@ -21,11 +20,12 @@ def resolve(spec: JobSpec, method: Method) -> Resolved:
     total_steps = steps_of(options.duration, data)
     evaluate_every = _every(options.evaluate_every, data, max(1, math.ceil(total_steps / EVALUATIONS)))
     device = choose_device(spec.resources.device)
-    num_parameters = method.describe().num_parameters
+    description = method.describe()
+    architecture, num_parameters = description.body.architecture.type, description.num_parameters
     return Resolved(
         device=device,
-        precision=choose_precision(options.precision, device, num_parameters, reads_tokens=_multiplies_tokens(method)),
-        compile=choose_compile(options.compile, device, _flops(num_parameters, total_steps, data)),
+        precision=choose_precision(options.precision, device, architecture, num_parameters),
+        compile=choose_compile(options.compile, device, architecture, _flops(num_parameters, total_steps, data)),
         total_steps=total_steps,
         evaluate_every_steps=evaluate_every,
         checkpoint_every_steps=_every(options.checkpoint_every, data, evaluate_every),
@@ -33,14 +33,8 @@ def resolve(spec: JobSpec, method: Method) -> Resolved:
         num_train_examples=data.num_examples,
         num_validation_examples=method.num_validation_examples,
         tokens_per_step=data.tokens_per_step,
-        vocab_size=method.describe().body.vocab_size,
+        vocab_size=description.body.vocab_size,
     )
-
-
-def _multiplies_tokens(method: Method) -> bool:
-    """Word vectors are looked up, and hardly multiplied."""
-    shape = method.describe().body.architecture
-    return method.train_data.tokens_per_step is not None and not isinstance(shape, SkipgramArchitecture)
 
 
 def steps_of(duration: Duration, data: StepSource) -> int:

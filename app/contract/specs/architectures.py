@@ -11,6 +11,7 @@ from app.contract.base import Contract
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Layers = Annotated[int, Field(ge=1, le=1_024)]
+ContextLength = Annotated[int, Field(ge=2, le=1_048_576)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -29,7 +30,7 @@ class TransformerArchitecture(Contract):
         default=None,
         description="Inner width of the gated feed-forward. Default: 8/3 of width, rounded up to a multiple of 32.",
     )
-    context_length: Annotated[int, Field(ge=2, le=1_048_576)] = 256
+    context_length: ContextLength = 256
     dropout: Dropout = 0.0
     tie_embeddings: bool = True
 
@@ -63,13 +64,56 @@ class SkipgramArchitecture(Contract):
 
     type: Literal["skipgram"] = "skipgram"
     width: Width = 100
-    context_length: Annotated[int, Field(ge=2, le=1_048_576)] = Field(
+    context_length: ContextLength = Field(
         default=256, description="Words read together: no window reaches beyond, and fine-tunes read no more of a text."
     )
 
 
+class _Recurrent(Contract):
+    """Layers that read a text from left to right, each handing its state on from token to token.
+
+    The state starts at zero with every window, so `context_length` bounds what a token can depend on, as it does in a
+    Transformer. Dropout falls between layers, never on what a layer hands on to itself (Zaremba et al. 2014).
+    """
+
+    num_layers: Layers = 2
+    width: Width = Field(default=256, description="Numbers in the state of a layer.")
+    embedding_width: Width | None = Field(default=None, description="Numbers in a token's vector. Default: width.")
+    context_length: ContextLength = 256
+    dropout: Dropout = 0.0
+    tie_embeddings: bool = True
+
+    @model_validator(mode="after")
+    def _tied_embeddings_have_the_width_of_the_state(self) -> Self:
+        if self.tie_embeddings and self.input_width != self.width:
+            raise ValueError(
+                f"tie_embeddings makes the vectors of tokens those of the head, and embedding_width "
+                f"{self.embedding_width} differs from width {self.width}: give tie_embeddings as false, or leave "
+                "embedding_width out"
+            )
+        return self
+
+    @property
+    def input_width(self) -> int:
+        return self.embedding_width or self.width
+
+
+class RnnArchitecture(_Recurrent):
+    """A simple recurrent network (Elman 1990), with the hyperbolic tangent for its logistic function."""
+
+    type: Literal["rnn"] = "rnn"
+
+
+class LstmArchitecture(_Recurrent):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997) with forget gates (Gers et al. 2000)."""
+
+    type: Literal["lstm"] = "lstm"
+
+
+#: What tells the next token.
+LanguageArchitecture = TransformerArchitecture | LstmArchitecture | RnnArchitecture
 #: What reads text as tokens, one vector a token.
-TextArchitecture = TransformerArchitecture | SkipgramArchitecture
+TextArchitecture = LanguageArchitecture | SkipgramArchitecture
 
 
 class MlpArchitecture(Contract):

@@ -11,19 +11,20 @@ from pydantic import Field, model_validator
 from app.contract.base import Contract
 from app.contract.specs.architectures import (
     ConvArchitecture,
+    LanguageArchitecture,
     MlpArchitecture,
     SkipgramArchitecture,
     TransformerArchitecture,
 )
-from app.contract.specs.tokenizers import BpeTokenizer, WordTokenizer
+from app.contract.specs.tokenizers import BpeTokenizer, TokenizerSpec, WordTokenizer
 
 
 class CausalLanguageModel(Contract):
-    """Next-token negative log-likelihood on plain text (Vaswani et al. 2017 for the Transformer)."""
+    """Next-token negative log-likelihood on plain text (Elman 1990; Vaswani et al. 2017 for the Transformer)."""
 
     type: Literal["causal_language_model"] = "causal_language_model"
-    architecture: TransformerArchitecture = TransformerArchitecture()
-    tokenizer: BpeTokenizer = BpeTokenizer()
+    architecture: Annotated[LanguageArchitecture, Field(discriminator="type")] = TransformerArchitecture()
+    tokenizer: TokenizerSpec = BpeTokenizer()
 
 
 class MaskedLanguageModel(Contract):
@@ -31,7 +32,7 @@ class MaskedLanguageModel(Contract):
 
     type: Literal["masked_language_model"] = "masked_language_model"
     architecture: TransformerArchitecture = TransformerArchitecture(context_length=128)
-    tokenizer: BpeTokenizer = BpeTokenizer()
+    tokenizer: TokenizerSpec = BpeTokenizer()
 
     @model_validator(mode="after")
     def _heads_are_not_grouped(self) -> Self:

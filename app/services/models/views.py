@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app.contract.base import Contract
 from app.contract.model_folder import Granularity, InputKind, Label, ModelDescription
-from app.contract.specs.architectures import TransformerArchitecture
+from app.contract.specs.architectures import TextArchitecture
 from app.db.tables import ModelRow
 
 
@@ -76,7 +76,7 @@ def view_of(row: ModelRow, aliases: Sequence[str]) -> ModelView:
             "input": ModelInput(
                 kind=body.input,
                 shape=None if body.input_shape is None else list(body.input_shape),
-                context_length=shape.context_length if isinstance(shape, TransformerArchitecture) else None,
+                context_length=shape.context_length if isinstance(shape, TextArchitecture) else None,
             ),
             "granularity": body.granularity,
             "architecture": shape.model_dump(mode="json"),

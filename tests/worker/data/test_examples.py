@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from app.contract.messages import DatasetInput
+from app.contract.specs.tokenizers import BpeTokenizer
 from tests.contract.datasets import dataset
 from worker.data.answered_text import read_answered_text
 from worker.data.arrays import read_array_data
@@ -17,10 +18,10 @@ from worker.data.examples import ArrayExamples, DataSet, Subset, TextExamples
 from worker.data.failures import BadData
 from worker.data.labels import CodedLabels
 from worker.data.steps import ExampleSteps
-from worker.data.tokenizers import begin_token, learn_bpe
+from worker.data.tokenizers import begin_token, learn_tokenizer
 
 TEXTS = ["good", "bad and longer than the others", "naïve 東京", "so so"]
-TOKENIZER = learn_bpe(TEXTS * 5, 300)
+TOKENIZER = learn_tokenizer(TEXTS * 5, BpeTokenizer(vocab_size=300))
 
 
 def jsonl(folder: Path, rows: list[dict[str, Any]], kind: str) -> DatasetInput:

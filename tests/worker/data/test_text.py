@@ -10,13 +10,13 @@ import pytest
 from tokenizers import Tokenizer
 
 from app.contract.messages import DatasetInput
-from app.contract.specs.tokenizers import BpeTokenizer
+from app.contract.specs.tokenizers import BpeTokenizer, CharacterTokenizer, TokenizerSpec, WordTokenizer
 from tests.contract.language_model import manual, text_dataset
 from worker.data.failures import BadData
 from worker.data.text import learned_tokenizer, tokenised
-from worker.data.tokenizers import begin_token, learn_bpe
+from worker.data.tokenizers import begin_token, learn_tokenizer
 
-TOKENIZER = learn_bpe([manual()], 300)
+TOKENIZER = learn_tokenizer([manual()], BpeTokenizer(vocab_size=300))
 
 
 def _tokens(dataset: DatasetInput, cache_dir: Path, tokenizer: Tokenizer = TOKENIZER) -> list[int]:
@@ -52,9 +52,32 @@ def test_a_text_is_tokenised_once(tmp_path: Path) -> None:
 
 def test_another_tokenizer_has_tokens_of_its_own(tmp_path: Path) -> None:
     dataset = text_dataset(tmp_path, manual(5_000))
-    other = learn_bpe([manual(2_000)], 270)
+    other = learn_tokenizer([manual(2_000)], BpeTokenizer(vocab_size=270))
 
     assert _tokens(dataset, tmp_path / "cache") != _tokens(dataset, tmp_path / "cache", other)
+
+
+def test_each_kind_and_size_of_tokenizer_is_kept_for_itself(tmp_path: Path) -> None:
+    dataset = text_dataset(tmp_path, manual(5_000))
+    specs: list[TokenizerSpec] = [
+        WordTokenizer(vocab_size=50),
+        WordTokenizer(vocab_size=60),
+        CharacterTokenizer(vocab_size=50),
+    ]
+    learned = [learned_tokenizer(dataset, spec, tmp_path / "cache", lambda _: None).to_str() for spec in specs]
+    dataset.path.unlink()
+
+    assert len(set(learned)) == 3
+    assert [learned_tokenizer(dataset, spec, tmp_path / "cache", print).to_str() for spec in specs] == learned
+
+
+def test_the_share_of_unknown_tokens_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    tokenizer = learn_tokenizer(["seen seen"], WordTokenizer(min_count=1))
+
+    tokenised(text_dataset(tmp_path, "seen seen not seen"), tokenizer, tmp_path / "cache", told.append)
+
+    assert told == ["Tokenised the text: 5 tokens, 20.00% of them unknown."]
 
 
 def test_tokens_take_two_bytes_where_they_can(tmp_path: Path) -> None:

@@ -1,41 +1,62 @@
-"""Byte-level BPE, and the cutting of texts."""
+"""Tokenizers of every kind, and the cutting of texts."""
 
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from app.contract.specs.tokenizers import (
+    BpeTokenizer,
+    CharacterTokenizer,
+    TokenizerSpec,
+    WordPieceTokenizer,
+    WordTokenizer,
+)
 from tests.contract.language_model import manual
-from worker.data import tokenizers
+from worker.data import blocks
+from worker.data.blocks import blocks_of, evenly_spaced
 from worker.data.tokenizers import (
     BEGIN_TOKEN,
+    PADDING_TOKEN,
     begin_token,
-    blocks_of,
-    evenly_spaced,
-    learn_bpe,
+    learn_tokenizer,
     load_tokenizer,
     token_characters,
+    unknown_token,
+    words_hold_spaces,
 )
 
-LEARNED = learn_bpe([manual()], 400)
+SPECS: list[TokenizerSpec] = [
+    BpeTokenizer(vocab_size=400),
+    WordPieceTokenizer(vocab_size=400),
+    WordTokenizer(vocab_size=400, min_count=1),
+    CharacterTokenizer(vocab_size=80),
+]
+TEXT = manual()
+BYTE_PAIRS, PIECES, WORDS, CHARACTERS = LEARNED = [learn_tokenizer([TEXT], spec) for spec in SPECS]
+
+every_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.type)
+every_tokenizer = pytest.mark.parametrize("tokenizer", LEARNED, ids=[spec.type for spec in SPECS])
 
 #: Whitespace of every sort between words of every sort.
-texts = st.text(st.sampled_from("ab1'.é世🙂 \n\t\r\u00a0\u2003\x1f"), max_size=400)
+texts = st.text(st.sampled_from("ab1'.#é世🙂 \n\t\r\u00a0\u2003\x1f"), max_size=400)
 
 
-@given(texts)
-@settings(max_examples=300, deadline=None)
-def test_a_text_cut_into_blocks_has_the_tokens_of_the_whole(text: str) -> None:
+@every_tokenizer
+@given(text=texts)
+@settings(max_examples=150, deadline=None)
+def test_a_text_cut_into_blocks_has_the_tokens_of_the_whole(tokenizer: Tokenizer, text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokenizers, "BLOCK_CHARACTERS", 8)
-        blocks = list(blocks_of([text[:37], text[37:90], text[90:]]))
+        patch.setattr(blocks, "BLOCK_CHARACTERS", 8)
+        cut = list(blocks_of([text[:37], text[37:90], text[90:]]))
 
-    assert "".join(blocks) == text
-    assert [token for block in blocks for token in LEARNED.encode(block).ids] == LEARNED.encode(text).ids
+    assert "".join(cut) == text
+    assert [token for block in cut for token in tokenizer.encode(block).ids] == tokenizer.encode(text).ids
 
 
 def test_text_without_any_space_is_cut_all_the_same() -> None:
@@ -47,41 +68,100 @@ def test_text_without_any_space_is_cut_all_the_same() -> None:
 
 @given(st.text(max_size=200))
 @settings(max_examples=100, deadline=None)
-def test_any_text_is_written_and_read_back(text: str) -> None:
-    assert LEARNED.decode(LEARNED.encode(text).ids, skip_special_tokens=False) == text
+def test_byte_pairs_write_any_text_and_read_it_back(text: str) -> None:
+    assert BYTE_PAIRS.decode(BYTE_PAIRS.encode(text).ids, skip_special_tokens=False) == text
 
 
-@given(st.text(max_size=200))
-@settings(max_examples=100, deadline=None)
-def test_tokens_count_the_characters_of_their_text(text: str) -> None:
-    characters = token_characters(LEARNED)
+@every_spec
+def test_what_was_learned_is_read_back_white_space_and_all(spec: TokenizerSpec) -> None:
+    known = (
+        "the the statement is # a list ."
+        if spec.type == "word"
+        else "  the  statement\n\n\n    is  #  a ## list ##s.\n"
+    )
+    learned = learn_tokenizer([known] * 3, spec)
 
-    assert characters[LEARNED.encode(text).ids].sum() == len(text)
+    assert learned.decode(learned.encode(known).ids, skip_special_tokens=True) == known
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "text", "told"),
+    [
+        (PIECES, "the naïve\nlist 東京.", "the\ufffd\nlist\ufffd."),
+        (WORDS, "The naïve\nlist 東京.", "the \ufffd list \ufffd ."),
+        (CHARACTERS, "the naïve\nlist 東京.", "the na\ufffdve\nlist \ufffd\ufffd."),
+    ],
+    ids=["wordpiece", "word", "character"],
+)
+def test_what_is_unknown_reads_as_the_replacement_character(tokenizer: Tokenizer, text: str, told: str) -> None:
+    ids = tokenizer.encode(text).ids
+
+    assert tokenizer.decode(ids, skip_special_tokens=True) == told
+    assert sum(token == unknown_token(tokenizer) for token in ids) == told.count("\ufffd")
+    assert token_characters(tokenizer)[ids].sum() == len(told) + (tokenizer is WORDS)  # a space too many
+
+
+@every_tokenizer
+@given(text=st.text(max_size=200))
+@settings(max_examples=50, deadline=None)
+def test_tokens_count_the_characters_of_what_they_tell(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode(text).ids
+
+    space_too_many = tokenizer is WORDS and bool(ids)
+    decoded = tokenizer.decode(ids, skip_special_tokens=False)
+    assert token_characters(tokenizer)[ids].sum() == len(decoded) + space_too_many
+
+
+@every_tokenizer
+def test_special_tokens_tell_no_characters_and_are_in_no_text(tokenizer: Tokenizer) -> None:
+    specials: list[Any] = [tokenizer.token_to_id(name) for name in (BEGIN_TOKEN, PADDING_TOKEN)]
+    ids = tokenizer.encode(f"before {BEGIN_TOKEN} {PADDING_TOKEN} after").ids
+
+    assert token_characters(tokenizer)[specials].sum() == 0
+    assert specials == [begin_token(tokenizer), 1]
+    assert not set(specials) & set(ids)
 
 
 def test_the_names_of_special_tokens_in_a_text_are_text() -> None:
-    tokens = LEARNED.encode(f"before {BEGIN_TOKEN} after").ids
+    text = f"before {BEGIN_TOKEN} after"
 
-    assert begin_token(LEARNED) not in tokens
-    assert LEARNED.decode(tokens) == f"before {BEGIN_TOKEN} after"
-
-
-def test_a_saved_tokenizer_is_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "tokenizer.json"
-    path.write_text(LEARNED.to_str())
-
-    assert load_tokenizer(path).encode(f"{BEGIN_TOKEN} x").ids == LEARNED.encode(f"{BEGIN_TOKEN} x").ids
+    assert BYTE_PAIRS.decode(BYTE_PAIRS.encode(text).ids) == text
 
 
-def test_learning_twice_gives_the_same_merges() -> None:
-    assert learn_bpe([manual()], 400).to_str() == LEARNED.to_str()
+@every_tokenizer
+def test_a_saved_tokenizer_is_the_same(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    path, text = tmp_path / "tokenizer.json", f"{BEGIN_TOKEN} x \ufffd 東 ##s"
+    path.write_text(tokenizer.to_str())
+    loaded = load_tokenizer(path)
+
+    assert loaded.encode(text).ids == tokenizer.encode(text).ids
+    assert loaded.decode(loaded.encode(text).ids) == tokenizer.decode(tokenizer.encode(text).ids)
+
+
+@every_spec
+def test_learning_twice_gives_the_same_tokenizer(spec: TokenizerSpec) -> None:
+    assert learn_tokenizer([TEXT], spec).to_str() == learn_tokenizer([TEXT], spec).to_str()
+
+
+@pytest.mark.parametrize("vocab_size", [64, 100, 300])
+@pytest.mark.parametrize("kind", [WordPieceTokenizer, WordTokenizer, CharacterTokenizer])
+def test_no_tokenizer_is_larger_than_was_asked(
+    kind: type[WordPieceTokenizer | WordTokenizer | CharacterTokenizer], vocab_size: int
+) -> None:
+    wide = TEXT + "".join(map(chr, range(0x4E00, 0x5000)))
+
+    assert learn_tokenizer([wide], kind(vocab_size=vocab_size)).get_vocab_size() <= vocab_size
 
 
 def test_a_small_text_gives_the_bytes_and_what_it_has() -> None:
-    small = learn_bpe(["hello hello"], 1_000)
+    small = learn_tokenizer(["hello hello"], BpeTokenizer(vocab_size=1_000))
 
     assert 258 < small.get_vocab_size() < 280
     assert _num_bytes(small) == 256
+
+
+def test_words_hold_the_space_before_them_and_characters_do_not() -> None:
+    assert [words_hold_spaces(tokenizer) for tokenizer in LEARNED] == [True, True, True, False]
 
 
 def test_a_sample_comes_from_all_over_the_stream_and_keeps_to_its_limit() -> None:

@@ -14,7 +14,8 @@ from app.contract.specs.architectures import (
     SkipgramArchitecture,
     TransformerArchitecture,
 )
-from worker.data.tokenizers import learn_bpe, learn_words, with_mask
+from app.contract.specs.tokenizers import BpeTokenizer
+from worker.data.tokenizers import learn_tokenizer, learn_words, with_mask
 from worker.export import export_model
 from worker.models.building import build_module
 from worker.models.standardization import Standardization
@@ -73,7 +74,7 @@ def write_model(folder: Path, kind: str, method: str, body: dict[str, Any], seed
 def _tokenizer(body: dict[str, Any]) -> Tokenizer:
     if isinstance(body["architecture"], SkipgramArchitecture):
         return learn_words([TEXT], 100, min_count=1, lowercase=True)
-    tokenizer = learn_bpe([TEXT], 320)
+    tokenizer = learn_tokenizer([TEXT], BpeTokenizer(vocab_size=320))
     return with_mask(tokenizer) if body.get("bidirectional") else tokenizer
 
 

@@ -20,7 +20,7 @@ from worker.export import LoadedModel, load_model
 from worker.models.autoencoder import Autoencoder
 from worker.models.encoder import MaskedLanguageModel
 from worker.models.heads import Classifier, Regressor
-from worker.models.transformer import CausalLanguageModel
+from worker.models.language_model import CausalLanguageModel
 from worker.serving.errors import InvalidInput, ModelCorrupted
 from worker.serving.predictors import PREDICTORS, load_predictor
 from worker.serving.predictors.protocol import BatchedOperation, Predictor

@@ -1,5 +1,6 @@
 """What is left open in a spec, decided."""
 
+import shutil
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from app.contract.specs.job import job_spec_adapter
 from app.contract.specs.training import Duration
 from tests.worker.training.lines import Line, Points
 from worker.data.failures import BadData
+from worker.training import precision
 from worker.training.precision import choose_compile, choose_precision
 from worker.training.resolution import resolve, steps_of
 
@@ -63,13 +65,32 @@ def test_evaluations_and_checkpoints_come_ten_times_unless_told_otherwise(
 
 
 def test_what_is_asked_for_is_what_is_done() -> None:
-    assert choose_precision("bf16", "cpu", num_parameters=1, reads_tokens=False) == "bf16"
-    assert choose_precision("fp32", "cpu", num_parameters=10**9, reads_tokens=True) == "fp32"
-    assert choose_compile(True, "cpu", flops=1.0) is True
-    assert choose_compile(False, "cpu", flops=1e30) is False
+    assert choose_precision("bf16", "cpu", "mlp", num_parameters=1) == "bf16"
+    assert choose_precision("fp32", "cpu", "transformer", num_parameters=10**9) == "fp32"
+    assert choose_compile(True, "cpu", "lstm", flops=1.0) is True
+    assert choose_compile(False, "cpu", "transformer", flops=1e30) is False
 
 
 def test_small_models_and_short_jobs_are_left_as_they_are() -> None:
-    assert choose_precision("auto", "cpu", num_parameters=1_000, reads_tokens=True) == "fp32"
-    assert choose_precision("auto", "cpu", num_parameters=10**9, reads_tokens=False) == "fp32"
-    assert choose_compile("auto", "cpu", flops=1e12) is False
+    assert choose_precision("auto", "cpu", "lstm", num_parameters=1_000) == "fp32"
+    assert choose_precision("auto", "cpu", "conv", num_parameters=10**9) == "fp32"
+    assert choose_compile("auto", "cpu", "transformer", flops=1e12) is False
+
+
+def test_where_products_in_bf16_are_fast_large_models_that_gain_from_them_take_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(precision, "_multiplies_bf16", lambda _: True)
+    chosen = [choose_precision("auto", "cpu", kind, 300_000) for kind in ("lstm", "rnn", "transformer")]
+
+    assert chosen == ["bf16", "fp32", "fp32"]
+
+
+def test_long_jobs_are_compiled_unless_their_layers_are_fused_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+
+    assert [choose_compile("auto", "cpu", kind, flops=1e16) for kind in ("transformer", "lstm", "rnn")] == [
+        True,
+        False,
+        False,
+    ]

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from app.contract.messages import Assignment, Resolved
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
+from app.contract.specs import PretrainSpec
 from app.contract.specs.methods import CausalLanguageModel as Spec
 from app.contract.specs.training import TrainingOptions
-from worker.data.text import Tokens
 from worker.data.tokenizers import token_characters
-from worker.data.windows import WindowSource
+from worker.data.windows import Windows, WindowSource
 from worker.export import export_model
+from worker.methods.example_method import described
 from worker.methods.pretrain.text_stream import (
     MIN_VALIDATION_TOKENS,
     evaluation_tokens,
@@ -26,34 +27,49 @@ from worker.methods.pretrain.text_stream import (
     tokenizer_of,
     windows_of,
 )
-from worker.models.transformer import CausalLanguageModel, Transformer
+from worker.models.building import build_module
+from worker.models.language_model import CausalLanguageModel
 from worker.training.protocols import Batch, Log
 from worker.training.single_loss import SingleLossMethod
 
 
 def prepare(assignment: Assignment, log: Log) -> "CausalLanguageModelMethod":
-    spec = assignment.spec.method
-    assert isinstance(spec, Spec)
-    tokenizer = tokenizer_of(assignment, spec.tokenizer, log)
-    training, validation = split_text(assignment, tokenizer, log)
-    return CausalLanguageModelMethod(spec, assignment.spec.training, tokenizer, training, validation)
+    spec = assignment.spec
+    assert isinstance(spec, PretrainSpec)
+    assert isinstance(spec.method, Spec)
+    tokenizer = tokenizer_of(assignment, spec.method.tokenizer, log)
+    body = BodyDescription(
+        architecture=spec.method.architecture,
+        input=InputKind.TEXT,
+        granularity=Granularity.TOKENS,
+        vocab_size=tokenizer.get_vocab_size(),
+    )
+    length = spec.method.architecture.context_length
+    training, validation = (windows_of(part, tokenizer, length) for part in split_text(assignment, tokenizer, log))
+    return CausalLanguageModelMethod(described(spec, body), spec.training, tokenizer, training, validation)
 
 
 class CausalLanguageModelMethod(SingleLossMethod):
     """The loss is the mean negative log-likelihood of a token, in nats."""
 
     def __init__(
-        self, spec: Spec, options: TrainingOptions, tokenizer: Tokenizer, training: Tokens, validation: Tokens
+        self,
+        description: ModelDescription,
+        options: TrainingOptions,
+        tokenizer: Tokenizer,
+        training: Windows,
+        validation: Windows,
     ) -> None:
-        self.model = CausalLanguageModel(Transformer(spec.architecture, tokenizer.get_vocab_size()))
+        model = build_module(description)
+        assert isinstance(model, CausalLanguageModel)
+        self.model = model
+        self._description = description
         self.tokenizer = tokenizer
-        length = spec.architecture.context_length
-        windows, self._validation = (windows_of(part, tokenizer, length) for part in (training, validation))
+        self._validation = validation
         self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
         self._evaluation_tokens = MIN_VALIDATION_TOKENS
         self._characters = torch.from_numpy(token_characters(tokenizer))
-        self._architecture = spec.architecture
-        source = WindowSource(windows, options.batch_size, options.gradient_accumulation_steps, options.seed)
+        source = WindowSource(training, options.batch_size, options.gradient_accumulation_steps, options.seed)
         super().__init__(self.model, source, num_validation_examples=self._validation.num_side_by_side)
 
     def start(self, resolved: Resolved) -> None:
@@ -80,16 +96,7 @@ class CausalLanguageModelMethod(SingleLossMethod):
         }
 
     def describe(self) -> ModelDescription:
-        body = BodyDescription(
-            architecture=self._architecture,
-            input=InputKind.TEXT,
-            granularity=Granularity.TOKENS,
-            vocab_size=self.tokenizer.get_vocab_size(),
-        )
-        num_parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        return ModelDescription(
-            kind="pretrain", method="causal_language_model", body=body, num_parameters=num_parameters
-        )
+        return self._description
 
     def export(self, folder: Path) -> None:
-        export_model(folder, self.model, self.describe(), self.tokenizer)
+        export_model(folder, self.model, self._description, self.tokenizer)

@@ -5,8 +5,9 @@ from tokenizers import Tokenizer
 from app.contract.checkpoint import MODEL_FOLDER
 from app.contract.messages import Assignment, Resolved
 from app.contract.model_folder import TOKENIZER_NAME
+from app.contract.specs.tokenizers import TokenizerSpec
 from worker.data.failures import BadData
-from worker.data.text import TokenizerSpec, Tokens, learned_tokenizer, tokenised
+from worker.data.text import Tokens, learned_tokenizer, tokenised
 from worker.data.tokenizers import begin_token, load_tokenizer
 from worker.data.windows import Windows
 from worker.training.protocols import Log, StepSource

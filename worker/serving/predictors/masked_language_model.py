@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from app.contract.base import Contract
 from app.records.problems import BadValue
-from worker.data.tokenizers import MASK_TOKEN, begin_token, is_byte_level, mask_token
+from worker.data.tokenizers import MASK_TOKEN, begin_token, mask_token, words_hold_spaces
 from worker.export import LoadedModel
 from worker.models.encoder import MaskedLanguageModel
 from worker.serving.batcher import BatchLimits, Row
@@ -86,7 +86,7 @@ class FillingMasks:
     def _tokens(self, text: str) -> list[int]:
         """Space before a mask is a part of what is masked, where words begin with it."""
         *pieces, last = text.split(MASK_TOKEN)
-        if is_byte_level(self.tokenizer):
+        if words_hold_spaces(self.tokenizer):
             pieces = [piece.rstrip() for piece in pieces]
         mask = mask_token(self.tokenizer)
         tokens: list[int] = []

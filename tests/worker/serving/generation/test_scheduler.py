@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from app.contract.errors import Overloaded
-from app.contract.specs.architectures import TransformerArchitecture
-from worker.models.transformer import CausalLanguageModel, Transformer
+from app.contract.specs.architectures import LstmArchitecture, RnnArchitecture, TransformerArchitecture
+from worker.models.language_model import CausalBody, CausalLanguageModel
+from worker.models.recurrent import Recurrent
+from worker.models.transformer import Transformer
 from worker.serving.device import Device
-from worker.serving.generation.key_value_decoder import KeyValueDecoder
+from worker.serving.generation.caching_decoder import CachingDecoder
 from worker.serving.generation.sampling import Sampler
 from worker.serving.generation.scheduler import GenerationLimits, Scheduler, TokenRequest
 
@@ -29,16 +31,25 @@ def device() -> Iterator[Device]:
     device.close()
 
 
-@pytest.fixture(scope="module")
-def model() -> CausalLanguageModel:
-    """Random and sharp: its next token depends on all that stands before."""
-    torch.manual_seed(0)
-    architecture = TransformerArchitecture(num_layers=2, width=32, num_heads=4, context_length=64)
-    module = CausalLanguageModel(Transformer(architecture, VOCABULARY)).eval()
+def sharp(body: CausalBody[Any]) -> CausalLanguageModel:
+    """Random, and its next token depends on all that stands before."""
+    module = CausalLanguageModel(body).eval()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.mul_(8.0)
     return module
+
+
+@pytest.fixture(scope="module")
+def model() -> CausalLanguageModel:
+    torch.manual_seed(0)
+    return sharp(Transformer(TransformerArchitecture(num_layers=2, width=32, num_heads=4), VOCABULARY))
+
+
+@pytest.fixture(scope="module", params=[LstmArchitecture, RnnArchitecture])
+def recurrent_model(request: pytest.FixtureRequest) -> CausalLanguageModel:
+    torch.manual_seed(0)
+    return sharp(Recurrent(request.param(num_layers=2, width=32), VOCABULARY))
 
 
 def greedy() -> Sampler:
@@ -74,7 +85,7 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(bounded())
 
 
-class Gated(KeyValueDecoder):
+class Gated(CachingDecoder):
     """Waits before each step until the test lets it go on; counts rows; fails when told."""
 
     def __init__(self, model: CausalLanguageModel) -> None:
@@ -104,7 +115,7 @@ class Gated(KeyValueDecoder):
 
 
 def test_concurrent_requests_get_what_each_would_alone(device: Device, model: CausalLanguageModel) -> None:
-    scheduler = Scheduler(device, KeyValueDecoder(model), frozenset({END}))
+    scheduler = Scheduler(device, CachingDecoder(model), frozenset({END}))
 
     async def scenario() -> None:
         requests = [TokenRequest(prompt, 20, greedy()) for prompt in PROMPTS]
@@ -117,7 +128,16 @@ def test_concurrent_requests_get_what_each_would_alone(device: Device, model: Ca
 
 
 def test_a_seed_gives_the_same_tokens_whatever_else_runs(device: Device, model: CausalLanguageModel) -> None:
-    scheduler = Scheduler(device, KeyValueDecoder(model), frozenset({END}), GenerationLimits(rows=3))
+    check_seeds(device, model)
+
+
+def test_a_recurrent_state_serves_as_well_as_a_cache(device: Device, recurrent_model: CausalLanguageModel) -> None:
+    check_seeds(device, recurrent_model)
+
+
+def check_seeds(device: Device, model: CausalLanguageModel) -> None:
+    """Twelve requests of several lengths, three at a time: each joins and leaves beside others."""
+    scheduler = Scheduler(device, CachingDecoder(model), frozenset({END}), GenerationLimits(rows=3))
 
     async def scenario() -> None:
         requests = [TokenRequest(PROMPTS[seed % 4], 15, seeded(seed)) for seed in range(12)]

@@ -1,0 +1,89 @@
+"""Next-token prediction over any body that reads a text from left to right.
+
+Knows no tokenizer, no data and no loss but next-token cross-entropy. Parameters are named as in transformers'
+LlamaForCausalLM, so that a model over that body loads there as it is.
+
+Legend: B batch, T tokens, D width of the body, V vocabulary.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from torch import Tensor, nn
+
+from app.contract.specs.architectures import LanguageArchitecture
+from worker.models.body import Body
+from worker.models.cross_entropy import summed_cross_entropy
+
+INITIAL_DEVIATION = 0.02
+
+
+class Cache(Protocol):
+    """What running rows have read, as their body needs it to go on: keys and values, or a recurrent state."""
+
+    def append(self, other: Self) -> None:
+        """Take the rows of another cache of the same body behind ours."""
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all rows but these, which keep the order given."""
+
+
+CacheType = TypeVar("CacheType", bound=Cache)
+
+
+class CausalBody(Body, Generic[CacheType]):
+    """Reads tokens and looks at none ahead, so that it can go on where it stopped."""
+
+    architecture: LanguageArchitecture
+    embed_tokens: nn.Embedding
+
+    @abstractmethod
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: int64 [B, T], T at most the context length -> [B, T, D]"""
+
+    @abstractmethod
+    def new_cache(self, num_rows: int) -> CacheType:
+        """For rows that have read nothing yet."""
+
+    @abstractmethod
+    def step(self, tokens: Tensor, cache: CacheType, lengths: Sequence[int] | None = None) -> Tensor:
+        """The next tokens of each row, int64 [B, T] -> [B, T, D]; the cache then holds them too.
+
+        Rows are padded on the right where `lengths` are given: what the padding gives means nothing.
+        """
+
+
+class CausalLanguageModel(nn.Module):
+    """A body and a linear head over the vocabulary; tied, the head is the embedding matrix (Press and Wolf 2017)."""
+
+    def __init__(self, body: CausalBody[Any]) -> None:
+        super().__init__()
+        self.model = body
+        self.lm_head = nn.Linear(body.width, body.embed_tokens.num_embeddings, bias=False)
+        nn.init.normal_(self.lm_head.weight, std=INITIAL_DEVIATION)
+        if body.architecture.tie_embeddings:
+            self.lm_head.weight = body.embed_tokens.weight
+
+    @property
+    def body(self) -> CausalBody[Any]:
+        return self.model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: int64 [B, T] -> logits [B, T, V]"""
+        logits: Tensor = self.lm_head(self.model(tokens))
+        return logits
+
+    def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """tokens, targets: int64 [B, T] -> negative log-likelihood of the targets, summed over all B * T."""
+        return summed_cross_entropy(self.model(tokens).flatten(0, 1), self.lm_head.weight, targets.flatten())
+
+    def step(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """The next tokens of each row, int64 [B, T] -> logits after the last of them, [B, V]."""
+        logits: Tensor = self.lm_head(self.model.step(tokens, cache)[:, -1])
+        return logits
+
+    def decode(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """The next tokens of each row, int64 [B, T] -> logits after each, [B, T, V]."""
+        logits: Tensor = self.lm_head(self.model.step(tokens, cache))
+        return logits
