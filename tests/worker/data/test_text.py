@@ -60,8 +60,8 @@ def test_another_tokenizer_has_tokens_of_its_own(tmp_path: Path) -> None:
 def test_each_kind_and_size_of_tokenizer_is_kept_for_itself(tmp_path: Path) -> None:
     dataset = text_dataset(tmp_path, manual(5_000))
     specs: list[TokenizerSpec] = [
-        WordTokenizer(vocab_size=50),
-        WordTokenizer(vocab_size=60),
+        WordTokenizer(vocab_size=20),
+        WordTokenizer(vocab_size=30),
         CharacterTokenizer(vocab_size=50),
     ]
     learned = [learned_tokenizer(dataset, spec, tmp_path / "cache", lambda _: None).to_str() for spec in specs]
