@@ -10,8 +10,8 @@ from app.settings import Settings
 from worker.supervisor.device import detect_device
 
 ALLOWED_NAMES = frozenset({"CC", "CXX", "HOME", "LANG", "PATH", "TERM", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"})
-ALLOWED_PREFIXES = ("CUDA", "CUDNN", "GOMP_", "KMP_", "LC_", "LD_", "MALLOC_", "MKL_", "NCCL_", "NVIDIA_", "OMP_", "PYTHON",
-                    "PYTORCH_", "TORCH", "TRITON_")  # fmt: skip
+ALLOWED_PREFIXES = ("CUDA", "CUDNN", "GOMP_", "KMP_", "LC_", "LD_", "MALLOC_", "MKL_", "NCCL_", "NVIDIA_", "OMP_",
+                    "PYTHON", "PYTORCH_", "TORCH", "TRITON_")  # fmt: skip
 
 
 #: Threads of a parallel region that wait for each other give the core away after some 10 microseconds. By default they
