@@ -17,7 +17,7 @@ demo: $(VENV)/.installed-demo  ## pretrain, fine-tune and ask both models, on re
 	$(BIN)/pretune demo
 
 test: $(VENV)/.installed-test  ## the whole fast suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: $(VENV)/.installed-test chromium  ## what needs a browser, long faults or larger data
 	$(BIN)/python -m pytest -m slow -rs
