@@ -53,11 +53,13 @@ def page(
     offset: int,
     limit: int,
 ) -> Sequence[JobRow]:
-    """Jobs without the value that is sorted by come last."""
+    """Jobs without the value that is sorted by come last. Ids are sorted first: a row with its spec is long."""
     value = _SORTED[sort]
     order = [value.desc().nulls_last() if descending else value.asc().nulls_last(), JobRow.id.desc()]
-    query = select(JobRow).where(*_conditions(project_id, filters), *_of_status(filters))
-    return session.scalars(query.order_by(*order).offset(offset).limit(limit)).all()
+    query = select(JobRow.id).where(*_conditions(project_id, filters), *_of_status(filters))
+    ids = session.scalars(query.order_by(*order).offset(offset).limit(limit)).all()
+    rows = {row.id: row for row in session.scalars(select(JobRow).where(JobRow.id.in_(ids)))}
+    return [rows[job_id] for job_id in ids]
 
 
 def count(session: Session, project_id: str, filters: TableFilters) -> Counts:

@@ -94,14 +94,19 @@ function showFigures() {
   const best = lowest(series.get("validation_loss") ?? []);
   byId("best").textContent = best ? figure(best[1]) : "–";
   byId("best-at").textContent = best ? `step ${whole(best[0])}` : "no evaluation yet";
-  const rate = examples ? examples / job.spec.training.batch_size : null;
+  const rate = examples ? examples / job.spec.training.batch_size : meanRate();
   byId("rate").replaceChildren(rate ? rate.toLocaleString("en", { maximumSignificantDigits: 3 }) : "–", rate ? h("small", {}, " steps/s") : "");
-  byId("rate-more").textContent = tokens ? `${count(tokens)} tokens/s` : examples ? `${count(examples)} examples/s` : "";
+  byId("rate-more").textContent = tokens ? `${count(tokens)} tokens/s` : examples ? `${count(examples)} examples/s` : rate ? "on average" : "";
 }
+
+const secondsTaken = () => (new Date(job.finished_at) - new Date(job.started_at)) / 1000;
+
+// Of a job that has ended; null while it runs.
+const meanRate = () => (job.started_at && job.finished_at && job.progress.step / secondsTaken()) || null;
 
 function remaining(eta) {
   if (job.status === "running" && eta !== null) return `about ${duration(eta)} left`;
-  if (job.started_at && job.finished_at) return `took ${duration((new Date(job.finished_at) - new Date(job.started_at)) / 1000)}`;
+  if (job.started_at && job.finished_at) return `took ${duration(secondsTaken())}`;
   return job.status === "running" ? "preparing the data" : "";
 }
 
