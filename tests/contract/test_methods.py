@@ -109,6 +109,7 @@ def test_a_killed_run_resumes_to_equal_bytes_and_the_same_series(case: Case, tmp
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler imports what torch deprecates
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # and looks into recurrent layers
 @every_method
 def test_a_killed_run_of_compiled_code_resumes_to_equal_bytes_and_the_same_series(case: Case, tmp_path: Path) -> None:
     try:
