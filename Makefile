@@ -20,7 +20,8 @@ test: $(VENV)/.installed-test  ## the whole fast suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: $(VENV)/.installed-test chromium  ## what needs a browser, long faults or larger data
-	$(BIN)/python -m pytest -m slow -rs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/contract -n auto --dist worksteal
+	$(BIN)/python -m pytest -m slow -rs --ignore tests/contract
 
 chromium:  ## the browser of the dashboard's tests, from Debian's packages where root may install them
 	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" -eq 0 ] \

@@ -33,6 +33,7 @@ app.add_typer(keys, name="keys")
 DataDir = Annotated[Path | None, typer.Option(help="Folder of all embedded state (PRETUNE_DATA_DIR, pretune-data).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str, typer.Option(help="Address of a running service.")]
+_JOB_FILE = "The job as JSON, as POST /v1/jobs takes it; - for the standard input."
 Key = Annotated[str | None, typer.Option(envvar="PRETUNE_KEY", help="API key, where the service asks for one.")]
 
 
@@ -82,6 +83,30 @@ def demo(
         results = run_demo(url=url, key=key, data_dir=folder, stop_at_end=stop, quiet=as_json)
     if as_json:
         _print_json(results)
+
+
+@app.command()
+def submit(
+    file: Annotated[typer.FileText, typer.Option("--file", "-f", help=_JOB_FILE)],
+    url: Url = f"http://127.0.0.1:{DEFAULT_PORT}",
+    key: Key = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Show its progress until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for a job, and print its id."""
+    from rich.console import Console
+
+    from app.client import Api
+    from app.client.progress import follow_with_progress
+
+    with _failures_told(), Api(url, key) as api:
+        job = api.create_job(_job_in(file))
+        if not as_json:
+            typer.echo(job["id"])
+        if follow:
+            job = follow_with_progress(api, job | {"name": job["name"] or job["id"]}, Console(stderr=as_json))
+    if as_json:
+        _print_json(job)
 
 
 @app.command()
@@ -242,6 +267,16 @@ def _failures_told() -> Iterator[None]:
         _fail(str(error), FAILED)
     except CannotStart as error:
         _fail(str(error), CANNOT_START)
+
+
+def _job_in(file: typer.FileText) -> dict[str, Any]:
+    try:
+        job = json.load(file)
+    except ValueError as error:
+        _fail(f"{file.name} is no JSON: {error}", FAILED)
+    if not isinstance(job, dict):
+        _fail(f"{file.name} must hold a JSON object, and holds {type(job).__name__}.", FAILED)
+    return job
 
 
 def _print_json(value: Any) -> None:

@@ -48,6 +48,17 @@ def test_down_tells_that_nothing_runs(tmp_path: Path) -> None:
     assert f"No service runs on {tmp_path}" in answer.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "told"), [("{", "is no JSON"), ("[1]", "must hold a JSON object"), ("{}", "No service answers")]
+)
+def test_a_job_that_cannot_be_asked_for_is_one_line(content: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(content)
+    answer = pretune("submit", "-f", str(tmp_path / "job.json"), "--url", "http://127.0.0.1:9")
+    assert answer.returncode == 1
+    assert told in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", [("smoke", "--wait", "0"), ("demo",)])
 def test_a_service_that_does_not_answer_is_one_line_and_no_traceback(command: tuple[str, ...], tmp_path: Path) -> None:
     answer = pretune(*command, "--url", "http://127.0.0.1:9", PRETUNE_DATA_DIR=str(tmp_path))

@@ -1,25 +1,38 @@
 """The main job, as a user does it: upload, pretrain, fine-tune from the parent, ask."""
 
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.client import Api, Event
 from app.client.following import follow_to_success
+from tests.e2e.running import RunningService
 from tests.e2e.specs import finetune, pretrain, reviews_file, text_file
 
 #: A machine may be busy.
 pytestmark = pytest.mark.timeout(400)
 
 
-def test_pretrain_then_finetune_then_ask(api: Api, tmp_path: Path) -> None:
+def submitted_by_hand(service: RunningService, spec: dict[str, Any]) -> dict[str, Any]:
+    """By the command line, from its standard input."""
+    command = [sys.executable, "-m", "app.cli", "submit", "-f", "-", "--json", "--url", service.url]
+    done = subprocess.run(command, input=json.dumps(spec), capture_output=True, text=True, check=True)
+    job: dict[str, Any] = json.loads(done.stdout)
+    return job
+
+
+def test_pretrain_then_finetune_then_ask(service: RunningService, api: Api, tmp_path: Path) -> None:
     text = api.upload(text_file(tmp_path), kind="text")
     reviews = api.upload(reviews_file(tmp_path))
     assert reviews["kind"] == "labeled_text"
     assert reviews["profile"]["labels"] == {"good": 20, "bad": 20}
 
-    parent = api.create_job(pretrain(text["id"]))
+    parent = submitted_by_hand(service, pretrain(text["id"]))
     child = api.create_job(finetune(parent["id"], reviews["id"]))
     assert child["status"] == "waiting"
 

@@ -285,11 +285,11 @@ function showRefusal({ message, problem }) {
 
 function showSame(body) {
   const json = JSON.stringify(body);
-  const key = state.has_key ? ' \\\n  -H "Authorization: Bearer $PRETUNE_API_KEY"' : "";
+  const key = state.has_key ? ' \\\n  -H "Authorization: Bearer $PRETUNE_KEY"' : "";
   const curl = `curl ${location.origin}/v1/jobs${key} \\\n  --json '${json.replaceAll("'", "'\\''")}'`;
   byId("same").replaceChildren(
     h("h3", {}, "curl"), copyable(curl, "curl"),
-    h("h3", {}, "Command line"), copyable(`pretune submit -f job.json --url ${location.origin}`, "Command line"),
+    h("h3", {}, "Command line"), copyable(`pretune submit -f job.json --follow --url ${location.origin}`, "Command line"),
     h("h3", {}, "job.json"), copyable(JSON.stringify(body, null, 2), "job.json"),
   );
 }
