@@ -24,8 +24,8 @@ ALL_CORES = {"PRETUNE_THREADS": str(os.cpu_count())}
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 
-def demo(data_dir: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "app.cli", "demo", "--data-dir", str(data_dir), "--json", *options]
+def demo(data_dir: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "app.cli", "demo", "--data-dir", str(data_dir), "--json"]
     return subprocess.run(command, env=environment_of(ALL_CORES), capture_output=True, text=True, check=True)
 
 
