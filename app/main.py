@@ -13,6 +13,7 @@ from app.api.deps import Services
 from app.api.docs import mount_docs
 from app.api.errors import install_error_handlers
 from app.api.metrics import RequestMetrics
+from app.api.openai import ROUTERS as OPENAI_ROUTERS
 from app.api.openapi import DESCRIPTION, install_schema, operation_id
 from app.api.readiness import Readiness
 from app.api.requests import Requests
@@ -41,6 +42,7 @@ ROUTERS = (
     methods.router,
     service.router,
     metrics.router,
+    *OPENAI_ROUTERS,
 )
 #: Their bodies are forms, which the handlers read as streams.
 UPLOADS = ("/v1/datasets",)

@@ -62,7 +62,13 @@ class Problem(JSONResponse):
         timing = {} if retry is None else {"Retry-After": str(retry)}
         challenge = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else {}
         content = _body(error).model_dump(mode="json", exclude_defaults=True)
-        super().__init__(content, error.status, timing | challenge | (headers or {}))
+        super().__init__(content, error.status, timing | _advice(error) | challenge | (headers or {}))
+
+
+def _advice(error: ServiceError) -> dict[str, str]:
+    """OpenAI's clients send again what conflicts: in vain, unless the conflict names a time to come back."""
+    lasts = error.status == HTTPStatus.CONFLICT and error.retry_after_seconds is None
+    return {"x-should-retry": "false"} if lasts else {}
 
 
 def _body(error: ServiceError) -> ProblemBody:
@@ -73,12 +79,16 @@ def _body(error: ServiceError) -> ProblemBody:
         detail=error.detail,
         code=error.code,
         errors=list(error.errors),
-        error=OpenAIError(
-            message=error.detail,
-            type=_openai_type(error.status),
-            param=error.errors[0].location if error.errors else None,
-            code=error.code,
-        ),
+        error=openai_error(error),
+    )
+
+
+def openai_error(error: ServiceError) -> OpenAIError:
+    return OpenAIError(
+        message=error.detail,
+        type=_openai_type(error.status),
+        param=error.errors[0].location if error.errors else None,
+        code=error.code,
     )
 
 

@@ -83,7 +83,7 @@ async def predict(
     model: str, body: InputsRequest, request: Request, caller: ProjectCaller, inference: InferenceService
 ) -> Response:
     """Ask a model, by id or alias, for one output for each input."""
-    return await _passed_on(request, inference.answer(caller.project_id, model, Operation.PREDICT, body.as_json()))
+    return await passed_on(request, inference.answer(caller.project_id, model, Operation.PREDICT, body.as_json()))
 
 
 @router.post("/{model:path}/embed", response_model=Embeddings)
@@ -91,7 +91,7 @@ async def embed(
     model: str, body: InputsRequest, request: Request, caller: ProjectCaller, inference: InferenceService
 ) -> Response:
     """One vector for each input: the mean over the tokens of a text, the code of an autoencoder."""
-    return await _passed_on(request, inference.answer(caller.project_id, model, Operation.EMBED, body.as_json()))
+    return await passed_on(request, inference.answer(caller.project_id, model, Operation.EMBED, body.as_json()))
 
 
 @router.post("/{model:path}/generate", response_model=GeneratedText | GeneratedSamples, responses=_STREAM)
@@ -104,10 +104,10 @@ async def generate(
     if body.stream:
         events = await inference.stream(caller.project_id, model, body.as_json())
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-    return await _passed_on(request, inference.answer(caller.project_id, model, Operation.GENERATE, body.as_json()))
+    return await passed_on(request, inference.answer(caller.project_id, model, Operation.GENERATE, body.as_json()))
 
 
-async def _passed_on(request: Request, answer: Awaitable[bytes]) -> Response:
+async def passed_on(request: Request, answer: Awaitable[bytes]) -> Response:
     """The answer, or nothing as soon as the client goes away: then the replica stops computing for it."""
     work = asyncio.ensure_future(answer)
     gone = asyncio.ensure_future(_disconnected(request))

@@ -1,0 +1,8 @@
+"""`/openai/v1`: what the unmodified `openai` client speaks, over the services that `/v1` stands on.
+
+One file a resource. Routers translate shapes and nothing else; docs/openai.md tells what is supported.
+"""
+
+from app.api.openai import chat, completions, embeddings, models
+
+ROUTERS = (models.router, completions.router, chat.router, embeddings.router)

@@ -1,0 +1,151 @@
+"""`/openai/v1/chat/completions`: a language model continues a conversation, which is put to it as a transcript."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Literal
+from uuid import uuid4
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field
+
+from app.api.deps import Caller, get_caller
+from app.api.inference import get_inference, passed_on
+from app.api.openai.completions import STREAM
+from app.api.openai.conventions import PREFIX
+from app.api.openai.generation import (
+    Asked,
+    Generated,
+    GenerationRequest,
+    Generations,
+    Placed,
+    Usage,
+    streamed,
+    usage_of,
+)
+from app.api.openai.transcript import STOP, Message, transcript
+from app.contract.base import Contract
+from app.services.inference import Inference
+
+router = APIRouter(prefix=f"{PREFIX}/chat/completions", tags=["openai"])
+
+#: Until the model ends or its context is full, as OpenAI has it.
+UNBOUNDED_TOKENS = 1_048_576
+
+
+class ChatRequest(GenerationRequest):
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1_000)]
+    max_completion_tokens: int | None = None
+    max_tokens: int | None = Field(default=None, description="The older name of max_completion_tokens.")
+
+    @property
+    def num_choices(self) -> int:
+        return self.n or 1
+
+    def asked(self) -> list[Asked]:
+        wanted = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+        limits = {"max_tokens": UNBOUNDED_TOKENS if wanted is None else wanted, "stop": [*self._stops(), STOP]}
+        prompt = transcript(self.messages)
+        return [Asked(prompt, self.parameters(choice, **limits)) for choice in range(self.num_choices)]
+
+    def _stops(self) -> list[str]:
+        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+
+
+class ChatMessage(Contract):
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+class ChatChoice(Contract):
+    index: int
+    message: ChatMessage
+    finish_reason: Literal["stop", "length"]
+    logprobs: None = None
+
+
+class ChatCompletion(Contract):
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: Sequence[ChatChoice]
+    usage: Usage
+
+
+class ChatDelta(Contract):
+    """The first of a choice tells the role."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+class ChatChunkChoice(Contract):
+    index: int
+    delta: ChatDelta
+    finish_reason: Literal["stop", "length"] | None = None
+    logprobs: None = None
+
+
+class ChatChunk(Contract):
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: Sequence[ChatChunkChoice]
+    usage: Usage | None = None
+
+
+@router.post("", response_model=ChatCompletion, responses=STREAM)
+async def create_openai_chat_completion(
+    body: ChatRequest,
+    request: Request,
+    caller: Annotated[Caller, Depends(get_caller)],
+    inference: Annotated[Inference, Depends(get_inference)],
+) -> Response:
+    """Continue a conversation, `n` times. With `stream`, chunks as server-sent events."""
+    body.refuse_unknown()
+    generations = Generations(inference, caller.project_id, body.model, "messages")
+    answer = _Answer(body)
+    if body.stream:
+        return await streamed(generations.pieces(body.asked()), answer.chunks)
+    return await passed_on(request, answer.whole(generations))
+
+
+class _Answer:
+    def __init__(self, body: ChatRequest) -> None:
+        self._body = body
+        self._id, self._created = f"chatcmpl-{uuid4().hex}", int(time.time())
+
+    async def whole(self, generations: Generations) -> bytes:
+        generated = await generations.whole(self._body.asked())
+        choices = [
+            ChatChoice(index=index, message=ChatMessage(content=each.text.lstrip()), finish_reason=each.finish_reason)
+            for index, each in enumerate(generated)
+        ]
+        usage = usage_of(generated, self._body.num_choices)
+        answer = ChatCompletion(
+            id=self._id, created=self._created, model=self._body.model, choices=choices, usage=usage
+        )
+        return answer.model_dump_json().encode()
+
+    async def chunks(self, pieces: AsyncIterator[Placed]) -> AsyncIterator[ChatChunk]:
+        for index in range(self._body.num_choices):
+            yield self._chunk(index, ChatDelta(role="assistant", content=""))
+        ends: dict[int, Generated] = {}
+        begun: set[int] = set()
+        async for index, piece in pieces:
+            if isinstance(piece, Generated):
+                ends[index] = piece
+                yield self._chunk(index, ChatDelta(), piece.finish_reason)
+            elif text := piece if index in begun else piece.lstrip():
+                begun.add(index)
+                yield self._chunk(index, ChatDelta(content=text))
+        if self._body.wants_usage:
+            yield self._completion([], usage_of(list(ends.values()), self._body.num_choices))
+
+    def _chunk(self, index: int, delta: ChatDelta, end: Literal["stop", "length"] | None = None) -> ChatChunk:
+        return self._completion([ChatChunkChoice(index=index, delta=delta, finish_reason=end)])
+
+    def _completion(self, choices: Sequence[ChatChunkChoice], usage: Usage | None = None) -> ChatChunk:
+        return ChatChunk(id=self._id, created=self._created, model=self._body.model, choices=choices, usage=usage)

@@ -1,0 +1,123 @@
+"""`/openai/v1/completions`: text that continues a prompt, whole or as a stream."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, Literal
+from uuid import uuid4
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field
+
+from app.api.deps import Caller, get_caller
+from app.api.inference import get_inference, passed_on
+from app.api.openai.conventions import PREFIX
+from app.api.openai.generation import (
+    MAX_CHOICES,
+    Asked,
+    Generated,
+    GenerationRequest,
+    Generations,
+    Placed,
+    Usage,
+    check_choices,
+    streamed,
+    usage_of,
+)
+from app.contract.base import Contract
+from app.services.inference import Inference
+
+router = APIRouter(prefix=f"{PREFIX}/completions", tags=["openai"])
+
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    400: {"description": "A field asks for what is not supported here."},
+}
+
+
+class CompletionRequest(GenerationRequest):
+    """`max_tokens` is OpenAI's default; other fields of OpenAI's may stand at what changes nothing."""
+
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=MAX_CHOICES)]
+    max_tokens: int | None = None
+
+    @property
+    def num_choices(self) -> int:
+        return self.n or 1
+
+    def asked(self) -> list[Asked]:
+        """The choices of a prompt stand side by side."""
+        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        check_choices(len(prompts) * self.num_choices)
+        max_tokens = 16 if self.max_tokens is None else self.max_tokens
+        return [
+            Asked(prompt, self.parameters(choice, max_tokens=max_tokens))
+            for prompt in prompts
+            for choice in range(self.num_choices)
+        ]
+
+
+class CompletionChoice(Contract):
+    """`finish_reason` is null in a stream until the choice's last chunk."""
+
+    index: int
+    text: str
+    finish_reason: Literal["stop", "length"] | None
+    logprobs: None = None
+
+
+class Completion(Contract):
+    """Also a chunk of a stream. Its last chunk has no choices where `usage` was asked for."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: Sequence[CompletionChoice]
+    usage: Usage | None = None
+
+
+@router.post("", response_model=Completion, responses=STREAM)
+async def create_openai_completion(
+    body: CompletionRequest,
+    request: Request,
+    caller: Annotated[Caller, Depends(get_caller)],
+    inference: Annotated[Inference, Depends(get_inference)],
+) -> Response:
+    """Continue a prompt, or each of several, `n` times. With `stream`, chunks as server-sent events."""
+    body.refuse_unknown()
+    generations = Generations(inference, caller.project_id, body.model, "prompt")
+    answer = _Answer(body)
+    if body.stream:
+        return await streamed(generations.pieces(body.asked()), answer.chunks)
+    return await passed_on(request, answer.whole(generations))
+
+
+class _Answer:
+    def __init__(self, body: CompletionRequest) -> None:
+        self._body = body
+        self._id, self._created = f"cmpl-{uuid4().hex}", int(time.time())
+
+    async def whole(self, generations: Generations) -> bytes:
+        generated = await generations.whole(self._body.asked())
+        choices = [
+            CompletionChoice(index=index, text=each.text, finish_reason=each.finish_reason)
+            for index, each in enumerate(generated)
+        ]
+        return self._completion(choices, usage_of(generated, self._body.num_choices)).model_dump_json().encode()
+
+    async def chunks(self, pieces: AsyncIterator[Placed]) -> AsyncIterator[Completion]:
+        ends: dict[int, Generated] = {}
+        async for index, piece in pieces:
+            if isinstance(piece, Generated):
+                ends[index] = piece
+                yield self._chunk(index, piece.text, piece.finish_reason)
+            else:
+                yield self._chunk(index, piece, None)
+        if self._body.wants_usage:
+            yield self._completion([], usage_of([ends[index] for index in sorted(ends)], self._body.num_choices))
+
+    def _chunk(self, index: int, text: str, finish_reason: Literal["stop", "length"] | None) -> Completion:
+        return self._completion([CompletionChoice(index=index, text=text, finish_reason=finish_reason)])
+
+    def _completion(self, choices: Sequence[CompletionChoice], usage: Usage | None = None) -> Completion:
+        return Completion(id=self._id, created=self._created, model=self._body.model, choices=choices, usage=usage)

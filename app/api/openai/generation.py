@@ -1,0 +1,212 @@
+"""Generations as completions need them: several at a time, whole or in pieces. Knows neither of the two resources."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+from pydantic_core import from_json, to_json
+
+from app.api.errors import openai_error
+from app.api.openai.conventions import OpenAIRequest, locations
+from app.contract.base import Contract
+from app.contract.errors import ErrorCode, FieldError, InvalidRequest, ServiceError, Unavailable
+from app.contract.inference import Operation
+from app.services.inference import Inference
+
+#: Each is a request of its own to a replica.
+MAX_CHOICES = 64
+MAX_SEED = 2**63
+STREAM_TYPE = "text/event-stream"
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class Usage(Contract):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class StreamOptions(OpenAIRequest):
+    include_usage: bool | None = None
+
+
+class GenerationRequest(OpenAIRequest):
+    """`top_k` is ours; the client sends it by `extra_body`."""
+
+    model: str = Field(max_length=200)
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
+    seed: int | None = Field(default=None, ge=0, lt=MAX_SEED)
+    stop: str | list[str] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage is True
+
+    def parameters(self, choice: int, **further: object) -> dict[str, object]:
+        """For one of the `n` choices, which differ also where the seed is given. Null is as good as left out."""
+        wanted = {name: getattr(self, name) for name in ("temperature", "top_p", "top_k", "stop")} | further
+        if self.seed is not None:
+            wanted["seed"] = (self.seed + choice) % MAX_SEED
+        return {name: value for name, value in wanted.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    prompt: str
+    parameters: dict[str, object]
+
+    def body(self, *, stream: bool) -> bytes:
+        return to_json({"prompt": self.prompt, "parameters": self.parameters, "stream": stream})
+
+
+class Generated(Contract):
+    """A whole answer; in a stream its end, whose text is empty."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    num_prompt_tokens: int
+    num_tokens: int
+
+
+#: A piece of text, or the end of its choice.
+Piece = str | Generated
+#: The place of a choice among all, and its next piece.
+Placed = tuple[int, Piece]
+
+
+def check_choices(count: int) -> None:
+    if count > MAX_CHOICES:
+        message = f"{count} choices are asked for, prompts times n; one request gives at most {MAX_CHOICES}."
+        raise InvalidRequest(message, errors=[FieldError(location="n", message=message)])
+
+
+def usage_of(generated: Sequence[Generated], num_choices: int) -> Usage:
+    """A prompt counts once, however many choices it has; those stand side by side."""
+    prompts = sum(each.num_prompt_tokens for each in generated[::num_choices])
+    completions = sum(each.num_tokens for each in generated)
+    return Usage(prompt_tokens=prompts, completion_tokens=completions, total_tokens=prompts + completions)
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """`prompt_name` is what the user calls the prompt."""
+
+    inference: Inference
+    project_id: str
+    model: str
+    prompt_name: str
+
+    async def whole(self, asked: Sequence[Asked]) -> list[Generated]:
+        """All of them; or the first error, after which none goes on."""
+        tasks = [asyncio.ensure_future(self._whole(each)) for each in asked]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            await _ended(tasks)
+
+    async def pieces(self, asked: Sequence[Asked]) -> AsyncGenerator[Placed, None]:
+        """Pieces of all, as they come. The first error ends them all."""
+        arrived: asyncio.Queue[Placed | Exception] = asyncio.Queue(1)
+        tasks = [asyncio.ensure_future(self._pass_on(place, each, arrived)) for place, each in enumerate(asked)]
+        try:
+            unfinished = len(asked)
+            while unfinished:
+                item = await arrived.get()
+                if isinstance(item, Exception):
+                    raise item
+                unfinished -= isinstance(item[1], Generated)
+                yield item
+        finally:
+            await _ended(tasks)
+
+    async def _whole(self, asked: Asked) -> Generated:
+        with locations(self._names):
+            answer = await self.inference.answer(
+                self.project_id, self.model, Operation.GENERATE, asked.body(stream=False)
+            )
+        return Generated.model_validate_json(answer)
+
+    async def _pass_on(self, place: int, asked: Asked, arrived: "asyncio.Queue[Placed | Exception]") -> None:
+        try:
+            with locations(self._names):
+                events = await self.inference.stream(self.project_id, self.model, asked.body(stream=True))
+            async for piece in _pieces(events):
+                await arrived.put((place, piece))
+        except Exception as error:  # noqa: BLE001  raised again where the pieces are taken
+            await arrived.put(error)
+
+    @property
+    def _names(self) -> dict[str, str]:
+        return {"prompt": self.prompt_name, "parameters": ""}
+
+
+async def streamed(
+    pieces: AsyncGenerator[Placed, None], encode: Callable[[AsyncIterator[Placed]], AsyncIterator[Contract]]
+) -> StreamingResponse:
+    """Server-sent events of what `encode` makes of the pieces. An error before the first piece is raised here."""
+    first = await anext(pieces)
+    return StreamingResponse(_events(encode(_again(first, pieces))), media_type=STREAM_TYPE, headers=STREAM_HEADERS)
+
+
+async def _again(first: Placed, others: AsyncGenerator[Placed, None]) -> AsyncGenerator[Placed, None]:
+    async with aclosing(others):
+        yield first
+        async for item in others:
+            yield item
+
+
+async def _events(chunks: AsyncIterator[Contract]) -> AsyncGenerator[bytes, None]:
+    """The client takes a silent end for success, and so does it `[DONE]`: a stream that breaks sends an error first."""
+    try:
+        async for chunk in chunks:
+            yield b"data: " + chunk.model_dump_json().encode() + b"\n\n"
+    except ServiceError as error:
+        yield b"data: " + to_json({"error": openai_error(error)}) + b"\n\n"
+    yield b"data: [DONE]\n\n"
+
+
+async def _pieces(events: AsyncIterator[bytes]) -> AsyncGenerator[Piece, None]:
+    """Of a replica's server-sent events. Raises ServiceError where they tell of one, or end too early."""
+    async for event in _whole_events(events):
+        match event:
+            case {"error": error}:
+                raise _told_error(error)
+            case {"finish_reason": _}:
+                yield Generated.model_validate(event)
+                return
+            case _:
+                yield str(event["text"])
+    raise Unavailable("The generation broke off.")
+
+
+async def _whole_events(chunks: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any], None]:
+    """Events end with an empty line; chunks end anywhere."""
+    pending = b""
+    async for chunk in chunks:
+        *events, pending = (pending + chunk).split(b"\n\n")
+        for event in events:
+            data = event.rpartition(b"data: ")[2]
+            try:
+                yield from_json(data)
+            except ValueError:
+                continue  # half an event: what broke it off is told next
+
+
+def _told_error(error: dict[str, Any]) -> ServiceError:
+    told = Unavailable if error["code"] == ErrorCode.UNAVAILABLE else ServiceError
+    return told(str(error["message"]), code=ErrorCode(error["code"]))
+
+
+async def _ended(tasks: Sequence["asyncio.Future[Any]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,93 @@
+"""`client.chat.completions`: the conversation is a transcript, which the model continues."""
+
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+
+from app.api.openai.transcript import STOP
+
+MESSAGES: list[Any] = [{"role": "system", "content": "hi"}, {"role": "user", "content": "dog"}]
+TRANSCRIPT = "System: hi\nUser: dog\nAssistant:"
+
+
+@pytest.fixture(autouse=True)
+def _served(replica: str) -> None:
+    """There is a replica."""
+
+
+def test_the_transcript_is_continued(client: OpenAI, language_model: str) -> None:
+    answer = client.chat.completions.create(model=language_model, messages=MESSAGES, max_completion_tokens=4, seed=1)
+    text = client.completions.create(model=language_model, prompt=TRANSCRIPT, max_tokens=4, seed=1, stop=[STOP])
+    [choice] = answer.choices
+    assert (choice.message.role, choice.message.content) == ("assistant", text.choices[0].text.lstrip())
+    assert answer.usage == text.usage
+    assert (answer.object, choice.finish_reason) == ("chat.completion", "length")
+
+
+def test_a_stream_gives_the_same_text(client: OpenAI, language_model: str) -> None:
+    options = {"model": language_model, "messages": MESSAGES, "max_tokens": 4, "seed": 2, "n": 2}
+    whole = client.chat.completions.create(**options)  # type: ignore[call-overload]
+    stream = client.chat.completions.create(  # type: ignore[call-overload]
+        **options, stream=True, stream_options={"include_usage": True}
+    )
+    *chunks, last = stream
+    texts, ends = {0: "", 1: ""}, {}
+    for chunk in chunks:
+        [choice] = chunk.choices
+        texts[choice.index] += choice.delta.content or ""
+        ends[choice.index] = choice.finish_reason
+    assert list(texts.values()) == [choice.message.content for choice in whole.choices]
+    assert ends == {0: "length", 1: "length"}
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert (last.choices, last.usage) == ([], whole.usage)
+
+
+def test_the_clients_own_stream_helper_accumulates(client: OpenAI, language_model: str) -> None:
+    with client.chat.completions.stream(model=language_model, messages=MESSAGES, max_tokens=4, seed=2) as stream:
+        for _ in stream:
+            pass
+        final = stream.current_completion_snapshot
+    whole = client.chat.completions.create(model=language_model, messages=MESSAGES, max_tokens=4, seed=2)
+    assert final.choices[0].message.content == whole.choices[0].message.content
+
+
+def test_parts_of_text_are_one_text(client: OpenAI, language_model: str) -> None:
+    parts: list[Any] = [
+        MESSAGES[0],
+        {"role": "user", "content": [{"type": "text", "text": "d"}, {"type": "text", "text": "og"}]},
+    ]
+    answers = [
+        client.chat.completions.create(model=language_model, messages=messages, max_tokens=4, seed=4)
+        for messages in (parts, MESSAGES)
+    ]
+    assert answers[0].choices[0].message.content == answers[1].choices[0].message.content
+
+
+def test_without_a_bound_the_context_is_filled(client: OpenAI, language_model: str) -> None:
+    answer = client.chat.completions.create(model=language_model, messages=MESSAGES, temperature=0)
+    bounded = client.chat.completions.create(
+        model=language_model, messages=MESSAGES, temperature=0, max_completion_tokens=10_000
+    )
+    assert answer.choices[0].message == bounded.choices[0].message
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "param"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, openai.BadRequestError, "tools"),
+        ({"response_format": {"type": "json_object"}}, openai.BadRequestError, "response_format"),
+        ({"logprobs": True}, openai.BadRequestError, "logprobs"),
+        ({"messages": []}, openai.UnprocessableEntityError, "messages"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, openai.UnprocessableEntityError, "messages.0.role"),
+        ({"messages": [{"role": "user", "content": "dog " * 99}]}, openai.UnprocessableEntityError, "messages"),
+        ({"messages": [{"role": "user", "content": "x", "name": "ada"}]}, openai.BadRequestError, "messages.0.name"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(
+    client: OpenAI, language_model: str, fields: dict[str, Any], error: type[openai.APIStatusError], param: str
+) -> None:
+    with pytest.raises(error) as caught:
+        client.chat.completions.create(**{"model": language_model, "messages": MESSAGES} | fields)
+    assert caught.value.param == param
