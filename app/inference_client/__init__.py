@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
@@ -60,7 +60,7 @@ class InferenceClient:
             raise remote_error(head, answer)
         return answer
 
-    async def stream(self, model: RoutedModel, body: bytes) -> AsyncIterator[bytes]:
+    async def stream(self, model: RoutedModel, body: bytes) -> AsyncGenerator[bytes, None]:
         """Server-sent events of a generation. An error before the first is raised here, not by the iterator.
 
         The iterator raises ConnectionFailed where the replica goes away; closing it tells the replica to stop.
@@ -124,7 +124,7 @@ class InferenceClient:
         )
         return head.encode() + content
 
-    async def _chunks(self, address: str, connection: Connection, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+    async def _chunks(self, address: str, connection: Connection, stack: AsyncExitStack) -> AsyncGenerator[bytes, None]:
         async with stack:
             while chunk := await self._patiently(address, connection.chunk):
                 yield chunk

@@ -1,7 +1,8 @@
 """The rules of inference: whose model it is, and what becomes of the question. Inputs and outputs stay opaque."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from pydantic_core import to_json
@@ -25,7 +26,7 @@ class Inference:
         """The JSON answer to a body that is valid JSON. Raises NotFound, and what the model's replica raises."""
         return await self.client.infer(await self._routed(project_id, model), operation, body)
 
-    async def stream(self, project_id: str, model: str, body: bytes) -> AsyncIterator[bytes]:
+    async def stream(self, project_id: str, model: str, body: bytes) -> AsyncGenerator[bytes, None]:
         """Server-sent events of a generation; what goes wrong before the first is raised here."""
         return _told(await self.client.stream(await self._routed(project_id, model), body))
 
@@ -47,11 +48,12 @@ class Inference:
             return RoutedModel.of(ModelReference.model_validate(row.reference))
 
 
-async def _told(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _told(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """A replica that goes away in the middle is told as an event: a silent end would pass for success."""
     try:
-        async for event in events:
-            yield event
+        async with aclosing(events):
+            async for event in events:
+                yield event
     except (ConnectionFailed, ServiceError):
         error = {"code": ErrorCode.UNAVAILABLE, "message": "The inference replica went away.", "errors": []}
         yield b"\n\nevent: error\ndata: " + to_json({"error": error}) + b"\n\n"  # closes what broke off, too

@@ -32,7 +32,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, valkey: str) -> Settings:
     folder = tmp_path_factory.mktemp("openai")
     url = f"sqlite:///{folder / 'pretune.db'}"
     upgrade(url)
-    return Settings(data_dir=folder, database_url=url, broker_url=valkey, inference_threads=1, heartbeat_seconds=0.2)
+    return Settings(data_dir=folder, database_url=url, broker_url=valkey, inference_threads=1)
 
 
 @pytest.fixture(scope="package")
@@ -114,7 +114,6 @@ def _api_process(settings: Settings, listener: socket.socket) -> Iterator[subpro
         "PRETUNE_DATA_DIR": str(settings.data_dir),
         "PRETUNE_DATABASE_URL": str(settings.database_url),
         "PRETUNE_BROKER_URL": str(settings.broker_url),
-        "PRETUNE_HEARTBEAT_SECONDS": str(settings.heartbeat_seconds),
     }
     listener.set_inheritable(True)
     command = [sys.executable, "-m", "uvicorn", "app.main:app", "--fd", str(listener.fileno()), "--log-level", "error"]

@@ -139,8 +139,9 @@ class Generations:
         try:
             with locations(self._names):
                 events = await self.inference.stream(self.project_id, self.model, asked.body(stream=True))
-            async for piece in _pieces(events):
-                await arrived.put((place, piece))
+            async with aclosing(_pieces(events)) as pieces:
+                async for piece in pieces:
+                    await arrived.put((place, piece))
         except Exception as error:  # noqa: BLE001  raised again where the pieces are taken
             await arrived.put(error)
 
@@ -174,31 +175,38 @@ async def _events(chunks: AsyncIterator[Contract]) -> AsyncGenerator[bytes, None
     yield b"data: [DONE]\n\n"
 
 
-async def _pieces(events: AsyncIterator[bytes]) -> AsyncGenerator[Piece, None]:
+async def _pieces(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[Piece, None]:
     """Of a replica's server-sent events. Raises ServiceError where they tell of one, or end too early."""
-    async for event in _whole_events(events):
-        match event:
-            case {"error": error}:
-                raise _told_error(error)
-            case {"finish_reason": _}:
-                yield Generated.model_validate(event)
-                return
-            case _:
-                yield str(event["text"])
+    async with aclosing(_whole_events(chunks)) as events:
+        async for event in events:
+            match event:
+                case {"error": error}:
+                    raise _told_error(error)
+                case {"finish_reason": _}:
+                    yield Generated.model_validate(event)
+                    return
+                case _:
+                    yield str(event["text"])
     raise Unavailable("The generation broke off.")
 
 
-async def _whole_events(chunks: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any], None]:
+async def _whole_events(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[dict[str, Any], None]:
     """Events end with an empty line; chunks end anywhere."""
     pending = b""
-    async for chunk in chunks:
-        *events, pending = (pending + chunk).split(b"\n\n")
-        for event in events:
-            data = event.rpartition(b"data: ")[2]
-            try:
-                yield from_json(data)
-            except ValueError:
-                continue  # half an event: what broke it off is told next
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            *events, pending = (pending + chunk).split(b"\n\n")
+            for event in filter(None, map(_parsed, events)):
+                yield event
+
+
+def _parsed(event: bytes) -> dict[str, Any] | None:
+    """None for half an event: what broke it off is told next."""
+    try:
+        parsed: dict[str, Any] = from_json(event.rpartition(b"data: ")[2])
+    except ValueError:
+        return None
+    return parsed
 
 
 def _told_error(error: dict[str, Any]) -> ServiceError:
