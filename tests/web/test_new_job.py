@@ -55,7 +55,10 @@ def test_what_is_changed_is_said_and_nothing_else_changes(page: Page, database: 
     page.get_by_label("patience").fill("2")
     page.get_by_label("metadata").fill("team=nlp\nnote=a=b")
     expect(page.get_by_label("job.json")).to_contain_text("note")
-    assert body(page)["method"] == {"type": "causal_language_model", "architecture": {"num_layers": 1}}
+    assert body(page)["method"] == {
+        "type": "causal_language_model",
+        "architecture": {"type": "transformer", "num_layers": 1},
+    }
     assert body(page)["training"] == {
         "duration": {"epochs": 2},
         "optimizer": {"learning_rate": 0.01},

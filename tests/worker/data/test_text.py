@@ -105,7 +105,8 @@ folder = Path(sys.argv[2])
 dataset = DatasetInput(path=folder / "large.txt", filename="large.txt", kind="text", columns={}, sha256="0" * 64)
 tokenizer = learned_tokenizer(dataset, BpeTokenizer(vocab_size=300), folder / "cache", print)
 tokens = tokenised(dataset, tokenizer, folder / "cache", print)
-print(len(tokens), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+[peak] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+print(len(tokens), peak.split()[1])  # not ru_maxrss, which a process has from the one that started it
 """
 
 
