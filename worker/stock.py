@@ -12,22 +12,26 @@ from app.contract.model_folder import ModelDescription, label_key
 from app.contract.specs.architectures import TextArchitecture, TransformerArchitecture
 from worker.data.tokenizers import BEGIN_TOKEN, MASK_TOKEN, PADDING_TOKEN, UNKNOWN_TOKEN, unknown_token
 from worker.models.encoder import Encoder, MaskedLanguageModel
-from worker.models.heads import Classifier
+from worker.models.heads import Classifier, Task
 from worker.models.language_model import CausalLanguageModel
+from worker.models.tagger import Tagger
 from worker.models.transformer import NORM_EPSILON, ROTARY_BASE, Transformer
 
 Json = dict[str, Any]
 
-#: How names of a classifier begin, here and there; by the type of its body.
-_CLASSIFIER_PREFIXES: dict[type[nn.Module], dict[str, str]] = {
-    Encoder: {"body.": "model.", "transform.": "head.", "head.": "classifier."},
+#: How names begin, here and there; by the type of a task and that of its body.
+_ENCODER_PREFIXES = {"body.": "model.", "transform.": "head.", "head.": "classifier."}
+_TASK_PREFIXES: dict[tuple[type[nn.Module], type[nn.Module]], dict[str, str]] = {
+    (Classifier, Encoder): _ENCODER_PREFIXES,
+    (Tagger, Encoder): _ENCODER_PREFIXES,
+    (Tagger, Transformer): {"body.": "model.", "head.": "score."},
 }
 
 
 def stock_name(module: nn.Module, name: str) -> str:
     """The name of a module's tensor in the file."""
-    if isinstance(module, Classifier):
-        for ours, theirs in _CLASSIFIER_PREFIXES.get(type(module.body), {}).items():
+    if isinstance(module, Task):
+        for ours, theirs in _TASK_PREFIXES.get((type(module), type(module.body)), {}).items():
             if name.startswith(ours):
                 return theirs + name.removeprefix(ours)
     return name
@@ -42,7 +46,12 @@ def configuration(module: nn.Module, description: ModelDescription, tokenizer: T
             return _modern_bert("ModernBertForMaskedLM", body.architecture, tokenizer)
         case Classifier(body=Encoder() as body) if tokenizer is not None:
             shape = _modern_bert("ModernBertForSequenceClassification", body.architecture, tokenizer)
-            return shape | {"classifier_pooling": "mean"} | _labels(description)
+            pooled = {"classifier_pooling": "mean", "problem_type": "single_label_classification"}
+            return shape | pooled | _labels(description)
+        case Tagger(crf=None, body=Encoder() as body) if tokenizer is not None:
+            return _modern_bert("ModernBertForTokenClassification", body.architecture, tokenizer) | _labels(description)
+        case Tagger(crf=None, body=Transformer() as body) if tokenizer is not None:
+            return _llama("LlamaForTokenClassification", body.architecture, tokenizer) | _labels(description)
     return {
         "model_type": "pretune",
         "architectures": [f"Pretune{type(module).__name__}"],
@@ -132,7 +141,6 @@ def _special_tokens(tokenizer: Tokenizer | None) -> Json:
 def _labels(description: ModelDescription) -> Json:
     names = [label_key(label) for label in description.labels or ()]
     return {
-        "problem_type": "single_label_classification",
         "id2label": {str(place): name for place, name in enumerate(names)},
         "label2id": {name: place for place, name in enumerate(names)},
     }

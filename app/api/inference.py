@@ -28,7 +28,11 @@ class InferenceBody(Contract):
 
 
 class InputsRequest(InferenceBody):
-    """Inputs are given as they were uploaded: a text, a list of features, an image as nested lists or base64."""
+    """Inputs are given as they were uploaded: a text, a list of features, an image as nested lists or base64.
+
+    Sequence labeling takes a text or `{"tokens": [...]}`: `start` and `end` of its spans count the characters of that
+    text, or those tokens, the end exclusive.
+    """
 
     inputs: list[Any]
     parameters: dict[str, Any] = Field(default_factory=dict)

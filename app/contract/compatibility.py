@@ -30,6 +30,9 @@ METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
             InputKind.IMAGE: "labeled_images",
         }
     ),
+    ("finetune", "sequence_labeling"): MethodTraits(
+        dataset_kinds={InputKind.TEXT: "tagged_tokens"}, granularities=frozenset({Granularity.TOKENS})
+    ),
     ("finetune", "regression"): MethodTraits(
         dataset_kinds={InputKind.TEXT: "scored_text", InputKind.FEATURES: "scored_vectors"}
     ),

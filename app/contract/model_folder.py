@@ -67,7 +67,7 @@ class BodyDescription(Contract):
 
 class ModelDescription(Contract):
     """`method` is the last method trained; `labels` are in head order; `target_size` is the width of a regression.
-    `variational`: an autoencoder's, whose code has a spread too.
+    `variational`: an autoencoder's, whose code has a spread too. `crf`: tags are scored by how they follow each other.
     """
 
     kind: Literal["pretrain", "finetune"]
@@ -76,6 +76,7 @@ class ModelDescription(Contract):
     labels: Annotated[tuple[Label, ...], Field(strict=False)] | None = None
     target_size: int | None = None
     variational: bool = False
+    crf: bool = False
     num_parameters: int
 
 

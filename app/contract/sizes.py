@@ -40,9 +40,10 @@ class Load(NamedTuple):
     numbers: int
 
 
-def num_parameters(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> int:
+def num_parameters(method: MethodKey, body: BodyDescription, num_outputs: int | None, *, crf: bool = False) -> int:
     """`num_outputs`: of the linear head: labels, targets, log-variances of a variational code; null without a head."""
-    return body_parameters(body) + _head_parameters(method, body, num_outputs)
+    chain = _chain_parameters(num_outputs or 0) if crf else 0
+    return body_parameters(body) + _head_parameters(method, body, num_outputs) + chain
 
 
 def body_parameters(body: BodyDescription) -> int:
@@ -130,6 +131,11 @@ def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int 
             return _prediction_head(body) + _linear(width_of(body), num_outputs)
 
 
+def _chain_parameters(num_tags: int) -> int:
+    """Of a conditional random field: scores of each pair of tags, and of each tag as the first and as the last."""
+    return num_tags * num_tags + 2 * num_tags
+
+
 def _prediction_head(body: BodyDescription) -> int:
     """What an encoder has between its vectors and a linear layer: a dense layer and a norm, without biases."""
     return (width_of(body) + 1) * width_of(body) if body.bidirectional else 0
@@ -162,7 +168,8 @@ def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None
         case ("pretrain", "gan"), _:
             return _adversary_load(_body_load(body, tokens_per_example))
         case _:
-            return Load(width_of(body) * (num_outputs or 1), num_outputs or 1)
+            times = tokens_per_example if method == ("finetune", "sequence_labeling") else 1
+            return Load(times * width_of(body) * (num_outputs or 1), times * (num_outputs or 1))
 
 
 def _adversary_load(body: Load) -> Load:

@@ -17,6 +17,7 @@ from tests.contract import (
     language_model,
     masked_language_model,
     regression,
+    tagged_words,
     word2vec,
 )
 
@@ -59,6 +60,10 @@ def language_model_case(
     return Case(assignment, logits_of_tokens)
 
 
+def tagger_case(assignment: Callable[[Path], Assignment]) -> Case:
+    return Case(assignment, outputs=tagged_words.outputs, examples=tagged_words.sentences_alone)
+
+
 CASES: Mapping[MethodKey, Case] = {
     ("pretrain", "causal_language_model"): language_model_case(),
     ("pretrain", "masked_language_model"): Case(masked_language_model.assignment, logits_of_tokens),
@@ -69,6 +74,7 @@ CASES: Mapping[MethodKey, Case] = {
     ("pretrain", "gan"): Case(gan.of_images, gan.outputs, falls="validation_loss"),
     ("pretrain", "regression"): Case(regression.pretrained),
     ("finetune", "classification"): Case(classification.of_text, examples=texts_alone),
+    ("finetune", "sequence_labeling"): tagger_case(tagged_words.from_a_masked_language_model),
     ("finetune", "regression"): Case(regression.of_vectors),
 }
 
@@ -93,6 +99,12 @@ VARIANTS: Mapping[str, Case] = {
     "classification-from-an-lstm": Case(
         partial(classification.of_text, architecture=language_model.LSTM), examples=texts_alone
     ),
+    "sequence-labeling-by-a-crf": tagger_case(tagged_words.by_a_crf),
+    "sequence-labeling-from-a-language-model": tagger_case(tagged_words.from_a_language_model),
+    "sequence-labeling-from-an-rnn": tagger_case(
+        partial(tagged_words.from_a_language_model, architecture=language_model.RNN)
+    ),
+    "sequence-labeling-from-word-vectors": tagger_case(tagged_words.from_word_vectors),
     "regression-of-text": Case(regression.of_text, examples=texts_alone),
     "regression-of-text-from-an-rnn": Case(
         partial(regression.of_text, architecture=language_model.RNN), examples=texts_alone

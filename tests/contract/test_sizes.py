@@ -66,6 +66,7 @@ def image(shape: tuple[int, int, int], architecture: ConvArchitecture | MlpArchi
 MASKED = ("pretrain", "masked_language_model")
 LANGUAGE_MODEL, AUTOENCODER = ("pretrain", "causal_language_model"), ("pretrain", "autoencoder")
 GAN = ("pretrain", "gan")
+LABELING = ("finetune", "sequence_labeling")
 CLASSIFICATION, REGRESSION = ("finetune", "classification"), ("finetune", "regression")
 CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (LANGUAGE_MODEL, text(), None),
@@ -86,6 +87,9 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (CLASSIFICATION, text(), 4),
     (CLASSIFICATION, text(bidirectional=True), 4),
     (CLASSIFICATION, reading(LstmArchitecture(width=20, embedding_width=8, tie_embeddings=False)), 4),
+    (LABELING, text(), 4),
+    (LABELING, text(bidirectional=True), 4),
+    (LABELING, words(), 4),
     (CLASSIFICATION, image((3, 9, 7), ConvArchitecture(channels=(4,))), 6),
     (REGRESSION, features(3, 11), 1),
     (REGRESSION, words(), 1),
@@ -96,7 +100,7 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
 @pytest.mark.parametrize(("method", "body", "num_outputs"), CASES)
 def test_parameters_are_counted_exactly(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> None:
     kind, method_type = method
-    labels = tuple(range(num_outputs)) if method == CLASSIFICATION and num_outputs else None
+    labels = tuple(range(num_outputs)) if method in (CLASSIFICATION, LABELING) and num_outputs else None
     description = ModelDescription.model_validate(
         {
             "kind": kind,
@@ -114,6 +118,15 @@ def test_parameters_are_counted_exactly(method: MethodKey, body: BodyDescription
     if num_outputs is not None and method != AUTOENCODER:
         head: torch.nn.Linear = module.head  # type: ignore[assignment]
         assert sizes.width_of(body) == head.in_features
+
+
+def test_the_chain_of_a_crf_is_counted() -> None:
+    body = text(bidirectional=True)
+    description = ModelDescription(
+        kind="finetune", method="sequence_labeling", body=body, labels=("a", "b", "c"), crf=True, num_parameters=0
+    )
+    module = build_module(description)
+    assert sizes.num_parameters(LABELING, body, 3, crf=True) == sum(p.numel() for p in module.parameters())
 
 
 def test_every_method_is_counted() -> None:

@@ -83,7 +83,7 @@ def learn_words(blocks: Iterable[str], vocab_size: int, min_count: int, *, lower
     """The most frequent words, in order of their frequency."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN_TOKEN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)
+    tokenizer.pre_tokenizer = _words()
     trainer = trainers.WordLevelTrainer(
         vocab_size=vocab_size,
         min_frequency=min_count,
@@ -174,6 +174,12 @@ def words_of(tokenizer: Tokenizer) -> dict[str, int]:
     return {word: number for word, number in vocabulary if number not in special}
 
 
+def cut_into_words(text: str) -> list[tuple[str, tuple[int, int]]]:
+    """Words and marks of punctuation, each with the characters that it stands at, the end exclusive."""
+    words: list[tuple[str, tuple[int, int]]] = _words().pre_tokenize_str(text)
+    return words
+
+
 def load_tokenizer(path: Path) -> Tokenizer:
     return parse_tokenizer(path.read_text(encoding="utf-8"))
 
@@ -228,6 +234,10 @@ def _counting(tokenizer: Tokenizer) -> Callable[[str], int]:
 def _characters_begun(token: str) -> int:
     """By a byte-level token: its bytes, but for those that go on with a character in UTF-8."""
     return sum(not 0x80 <= _BYTES[symbol] < 0xC0 for symbol in token)
+
+
+def _words() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)
 
 
 def _symbols_of_bytes() -> dict[str, int]:

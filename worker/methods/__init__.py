@@ -4,7 +4,7 @@ A method is `prepare(assignment, log) -> Method` in a file of its own.
 """
 
 from app.contract.compatibility import MethodKey
-from worker.methods.finetune import classification
+from worker.methods.finetune import classification, sequence_labeling
 from worker.methods.finetune import regression as finetune_regression
 from worker.methods.pretrain import autoencoder, causal_language_model, gan, masked_language_model, word2vec
 from worker.methods.pretrain import regression as pretrain_regression
@@ -18,5 +18,6 @@ BUILDERS: dict[MethodKey, Builder] = {
     ("pretrain", "gan"): gan.prepare,
     ("pretrain", "regression"): pretrain_regression.prepare,
     ("finetune", "classification"): classification.prepare,
+    ("finetune", "sequence_labeling"): sequence_labeling.prepare,
     ("finetune", "regression"): finetune_regression.prepare,
 }

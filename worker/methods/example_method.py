@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from app.contract import sizes
 from app.contract.messages import Assignment
@@ -75,7 +75,7 @@ class LearnsFromExamples(BasicMethod, Generic[Model]):
 class ExampleMethod(LearnsFromExamples[Model], SingleLossMethod):
     """By one loss: most of them do."""
 
-    def weight(self, batch: Batch) -> int:
+    def weight(self, batch: Batch) -> Tensor | int:
         return len(next(iter(batch.values())))
 
 
@@ -130,6 +130,7 @@ def described(
     labels: tuple[Label, ...] | None = None,
     target_size: int | None = None,
     variational: bool = False,
+    crf: bool = False,
 ) -> ModelDescription:
     num_outputs = len(labels) if labels is not None else body.code_size if variational else target_size
     return ModelDescription(
@@ -139,5 +140,6 @@ def described(
         labels=labels,
         target_size=target_size,
         variational=variational,
-        num_parameters=sizes.num_parameters((spec.kind, spec.method.type), body, num_outputs),
+        crf=crf,
+        num_parameters=sizes.num_parameters((spec.kind, spec.method.type), body, num_outputs, crf=crf),
     )

@@ -25,6 +25,7 @@ from worker.models.language_model import CausalBody, CausalLanguageModel
 from worker.models.mlp import MlpBody, MlpDecoder
 from worker.models.recurrent import Recurrent
 from worker.models.skip_gram import SkipGram, Word2Vec
+from worker.models.tagger import Tagger
 from worker.models.transformer import Transformer
 
 
@@ -102,6 +103,11 @@ def _classifier(description: ModelDescription) -> nn.Module:
     return Classifier(build_body(description.body), len(description.labels))
 
 
+def _tagger(description: ModelDescription) -> nn.Module:
+    assert description.labels is not None
+    return Tagger(build_body(description.body), [*map(str, description.labels)], crf=description.crf)
+
+
 def _regressor(description: ModelDescription) -> nn.Module:
     assert description.target_size is not None
     return Regressor(build_body(description.body), description.target_size)
@@ -115,5 +121,6 @@ MODULES: Mapping[MethodKey, Callable[[ModelDescription], nn.Module]] = {
     ("pretrain", "gan"): _gan,
     ("pretrain", "regression"): _regressor,
     ("finetune", "classification"): _classifier,
+    ("finetune", "sequence_labeling"): _tagger,
     ("finetune", "regression"): _regressor,
 }

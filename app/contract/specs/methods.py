@@ -124,6 +124,17 @@ class Classification(Contract):
     type: Literal["classification"] = "classification"
 
 
+class SequenceLabeling(Contract):
+    """A tag for each word of a sentence, by cross-entropy; of BIO tags the best well-formed sequence is told."""
+
+    type: Literal["sequence_labeling"] = "sequence_labeling"
+    crf: bool = Field(
+        default=False,
+        description="Learn how tags follow each other too, by a linear-chain conditional random field (Lafferty et al. "
+        "2001).",
+    )
+
+
 class FinetuneRegression(Contract):
     """Mean squared error; a linear head on the parent's body, or the parent's own where it is a regression."""
 
@@ -134,7 +145,7 @@ PretrainMethod = Annotated[
     CausalLanguageModel | MaskedLanguageModel | Word2Vec | Autoencoder | Gan | PretrainRegression,
     Field(discriminator="type"),
 ]
-FinetuneMethod = Annotated[Classification | FinetuneRegression, Field(discriminator="type")]
+FinetuneMethod = Annotated[Classification | SequenceLabeling | FinetuneRegression, Field(discriminator="type")]
 
 #: What a method trains with where the user is silent: merged under the user's `training`.
 TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
@@ -173,6 +184,11 @@ TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
         "optimizer": {"type": "adam", "learning_rate": 0.01},
     },
     ("finetune", "classification"): {
+        "duration": {"epochs": 10.0},
+        "optimizer": {"type": "adamw", "learning_rate": 2e-3, "weight_decay": 0.01},
+        "schedule": {"type": "linear", "warmup_steps": 20},
+    },
+    ("finetune", "sequence_labeling"): {
         "duration": {"epochs": 10.0},
         "optimizer": {"type": "adamw", "learning_rate": 2e-3, "weight_decay": 0.01},
         "schedule": {"type": "linear", "warmup_steps": 20},

@@ -84,7 +84,7 @@ def num_outputs(spec: PretrainSpec | FinetuneSpec, dataset: DatasetRow) -> int |
     if isinstance(spec.method, Autoencoder):
         return spec.method.code_size if spec.method.variational else None
     match spec.method.type:
-        case "classification":
+        case "classification" | "sequence_labeling":
             return len(profile["labels"]) + int(profile.get("uncounted_labels") or 0)
         case "regression":
             return int(profile["target_size"])

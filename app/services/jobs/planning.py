@@ -9,6 +9,7 @@ from app.contract.errors import ErrorCode, FieldError, InvalidRequest
 from app.contract.model_folder import BodyDescription, InputKind
 from app.contract.specs.architectures import TextArchitecture
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
+from app.contract.specs.methods import SequenceLabeling
 from app.db import datasets
 from app.db.tables import DatasetRow
 from app.services.jobs.bodies import check_finetune, check_validation, num_outputs, pretrained_body
@@ -79,7 +80,8 @@ def _sized(
 ) -> Plan:
     outputs = num_outputs(spec, dataset)
     method = (spec.kind, spec.method.type)
-    parameters = sizes.num_parameters(method, body, outputs)
+    has_crf = isinstance(spec.method, SequenceLabeling) and spec.method.crf
+    parameters = sizes.num_parameters(method, body, outputs, crf=has_crf)
     if parameters > settings.max_parameters:
         raise _too_large(
             f"The model would have {parameters:,} parameters; the limit is {settings.max_parameters:,}. "

@@ -104,6 +104,11 @@ def text_classifier(folder: Path, seed: int = 0) -> Path:
     return write_model(folder, "finetune", "classification", TEXT_BODY, seed, labels=("neg", "pos"))
 
 
+def tagger(folder: Path, seed: int = 0) -> Path:
+    tags = ("B-ANIMAL", "I-ANIMAL", "O")
+    return write_model(folder, "finetune", "sequence_labeling", TEXT_BODY | {"bidirectional": True}, seed, labels=tags)
+
+
 def feature_classifier(folder: Path, seed: int = 0) -> Path:
     return write_model(folder, "finetune", "classification", FEATURE_BODY, seed, labels=(3, 5, 8))
 

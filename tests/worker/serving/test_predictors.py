@@ -76,6 +76,7 @@ ALL_MODELS: list[tuple[Make, list[Any]]] = [
     (models.word_vectors, ["fox", "Dog", "naïve"]),
     (models.text_classifier, TEXTS),
     (models.text_regressor, TEXTS),
+    (models.tagger, TEXTS),
     (models.feature_classifier, FEATURES),
     (models.feature_regressor, FEATURES),
     (models.feature_autoencoder, FEATURES),

@@ -13,6 +13,7 @@ from worker.serving.predictors.gan import gan
 from worker.serving.predictors.masked_language_model import masked_language_model
 from worker.serving.predictors.protocol import Predictor
 from worker.serving.predictors.regression import regression
+from worker.serving.predictors.sequence_labeling import sequence_labeling
 from worker.serving.predictors.word2vec import word2vec
 
 PREDICTORS: dict[MethodKey, Callable[[LoadedModel], Predictor]] = {
@@ -23,6 +24,7 @@ PREDICTORS: dict[MethodKey, Callable[[LoadedModel], Predictor]] = {
     ("pretrain", "gan"): gan,
     ("pretrain", "regression"): regression,
     ("finetune", "classification"): classification,
+    ("finetune", "sequence_labeling"): sequence_labeling,
     ("finetune", "regression"): regression,
 }
 

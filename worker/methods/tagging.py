@@ -1,0 +1,55 @@
+"""Told tags against given ones, over whole sentences: what is right of words, and of spans. Knows no model."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import Tensor
+
+from app.contract.tags import are_bio, spans
+from worker.training.protocols import Batch
+
+Tags = list[str]
+
+
+class ToldTags:
+    """Gathers batches in any order; examples are put together again to the sentences that they are parts of."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._parts: list[tuple[int, int, Tags, Tags]] = []
+
+    def add(self, batch: Batch, paths: Tensor) -> None:
+        """batch: with `example` and `sentence` int64 [B] too; paths: int64 [B, W]"""
+        columns = [batch[name].tolist() for name in ("sentence", "example", "num_words", "tags")]
+        for sentence, example, num_words, given, told in zip(*columns, paths.tolist(), strict=True):
+            self._parts.append((sentence, example, self._named(given[:num_words]), self._named(told[:num_words])))
+
+    def metrics(self) -> Mapping[str, float]:
+        """`accuracy` of words; and where tags are BIO, `span_f1`"""
+        given, told = self._sentences()
+        right = [mine == theirs for pair in zip(given, told, strict=True) for mine, theirs in zip(*pair, strict=True)]
+        f1 = {"span_f1": span_f1(given, told)} if are_bio(self._names) else {}
+        return {"accuracy": sum(right) / len(right)} | f1
+
+    def _sentences(self) -> tuple[list[Tags], list[Tags]]:
+        """Given and told, a list each."""
+        given: dict[int, Tags] = defaultdict(list)
+        told: dict[int, Tags] = defaultdict(list)
+        for sentence, _, given_part, told_part in sorted(self._parts, key=lambda part: part[:2]):
+            given[sentence] += given_part
+            told[sentence] += told_part
+        return [*given.values()], [*told.values()]
+
+    def _named(self, codes: Iterable[int]) -> Tags:
+        return [self._names[code] for code in codes]
+
+
+def span_f1(given: Sequence[Tags], told: Sequence[Tags]) -> float:
+    """2 TP / (2 TP + FP + FN) of spans of all sentences, where label, start and end must be right; 0 where there are
+    none."""
+    hits = total = 0
+    for mine, theirs in zip(given, told, strict=True):
+        wanted, found = {*spans(mine)}, {*spans(theirs)}
+        hits += len(wanted & found)
+        total += len(wanted) + len(found)
+    return 2 * hits / total if total else 0.0
