@@ -71,10 +71,10 @@ async def receive_upload(
     max_bytes = services.settings.max_upload_bytes
     with IncomingFile(uploads_folder(services.settings), max_bytes) as incoming:
         upload, fields = await receive_form(request, incoming, max_bytes)
-        yield DatasetUpload(upload, _form(fields))
+        yield DatasetUpload(upload, dataset_form(fields))
 
 
-def _form(fields: dict[str, str]) -> DatasetForm:
+def dataset_form(fields: dict[str, str]) -> DatasetForm:
     """The fields beside the file; a field left empty is not given."""
     given: dict[str, Any] = {name: value for name, value in fields.items() if value}
     if "columns" in given:

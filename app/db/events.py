@@ -25,6 +25,14 @@ def after(session: Session, job_id: str, after_id: int, limit: int) -> Sequence[
     return session.scalars(query.order_by(EventRow.id).limit(limit)).all()
 
 
+def before(session: Session, job_id: str, before_id: int | None, limit: int) -> Sequence[EventRow]:
+    """The last events with an id below `before_id`, descending."""
+    query = select(EventRow).where(EventRow.job_id == job_id)
+    if before_id is not None:
+        query = query.where(EventRow.id < before_id)
+    return session.scalars(query.order_by(EventRow.id.desc()).limit(limit)).all()
+
+
 def latest(session: Session, job_id: str, limit: int, *, without: str) -> Sequence[EventRow]:
     """The last events that are not of the type `without`, ascending."""
     query = select(EventRow).where(EventRow.job_id == job_id, EventRow.type != without)

@@ -15,6 +15,7 @@ from app.db.session import Database, now
 from app.db.tables import DatasetRow
 from app.records import DatasetReport, InvalidDataset
 from app.records.pool import ValidatorPool, ValidatorsBusy, ValidatorUnavailable
+from app.services.files import Download, chunks_of
 from app.services.idempotency import Record
 from app.services.uploads import Upload
 from app.storage import ArtifactStore
@@ -96,6 +97,12 @@ class Datasets:
         row = self._row(project_id, dataset_id)
         with self.store.open(row.blob_key) as file:
             return DatasetPreview(data=preview(file, row.filename, row.kind, row.columns, limit))
+
+    def content(self, project_id: str, dataset_id: str) -> Download:
+        """The bytes as they were uploaded; the file is open when this returns."""
+        row = self._row(project_id, dataset_id)
+        chunks = chunks_of(self.store.open(row.blob_key))
+        return Download(row.filename, "application/octet-stream", chunks, row.size_bytes, row.sha256)
 
     def delete(self, project_id: str, dataset_id: str) -> None:
         """The bytes go with the last data set that shares them. Raises Conflict while a job needs it."""

@@ -1,6 +1,6 @@
 """What all resources of the OpenAI surface share: lists, times, the fields that we do not know, and names of fields."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
@@ -10,10 +10,13 @@ from pydantic import ConfigDict
 
 from app.contract.base import Contract
 from app.contract.errors import ErrorCode, FieldError, ServiceError
+from app.services.idempotency import Record
 
 PREFIX = "/openai/v1"
 
 Item = TypeVar("Item")
+View = TypeVar("View")
+Told = TypeVar("Told")
 
 
 class ItemList(Contract, Generic[Item]):
@@ -68,13 +71,22 @@ def unsupported(param: str, message: str) -> Unsupported:
     return Unsupported(message, errors=[FieldError(location=param, message=message)])
 
 
+def recorded_as(record: Record[Told] | None, tell: Callable[[View], Told]) -> Record[View] | None:
+    """Of what a service makes, an idempotency key keeps what this surface tells."""
+    if record is None:
+        return None
+    return lambda session, view: record(session, tell(view))
+
+
 def unix(at: datetime) -> int:
     return int(at.timestamp())
 
 
 @contextmanager
 def locations(names: Mapping[str, str]) -> Iterator[None]:
-    """Errors tell places by the names that OpenAI's users gave; `names`: ours to theirs, the first that fits counts."""
+    """Errors tell places by the names that OpenAI's users gave. `names`: ours to theirs, the first that fits counts;
+    our empty name stands before all.
+    """
     try:
         yield
     except ServiceError as error:
@@ -86,6 +98,6 @@ def locations(names: Mapping[str, str]) -> Iterator[None]:
 
 def _renamed(location: str, names: Mapping[str, str]) -> str:
     for ours, theirs in names.items():
-        if location == ours or location.startswith(f"{ours}."):
-            return f"{theirs}{location.removeprefix(ours)}".removeprefix(".")
+        if not ours or location == ours or location.startswith(f"{ours}."):
+            return ".".join(filter(None, (theirs, location.removeprefix(ours).removeprefix("."))))
     return location

@@ -32,7 +32,7 @@ class EventView(Contract):
 
 
 class EventPage(Contract):
-    """In order of time."""
+    """In order of time, or against it."""
 
     data: list[EventView]
     next_cursor: str | None
@@ -56,6 +56,15 @@ class JobEvents:
         with self.database.reading() as session:
             job_of(session, project_id, job_id)
             rows = events.after(session, job_id, after_id, limit + 1)
+        shown = rows[:limit]
+        return EventPage(data=_views(shown), next_cursor=str(shown[-1].id) if len(rows) > limit else None)
+
+    def newest(self, project_id: str, job_id: str, cursor: str | None, limit: int) -> EventPage:
+        """The same from the last event on back."""
+        before_id = event_after(cursor) if cursor is not None else None
+        with self.database.reading() as session:
+            job_of(session, project_id, job_id)
+            rows = events.before(session, job_id, before_id, limit + 1)
         shown = rows[:limit]
         return EventPage(data=_views(shown), next_cursor=str(shown[-1].id) if len(rows) > limit else None)
 
