@@ -87,6 +87,11 @@ def test_a_problem_has_the_shape_of_rfc_9457_and_of_openai(client: TestClient, s
         ({"type": "causal_langage_model"}, "method.type", 'no type "causal_langage_model".*mean causal_language_model'),
         ({"type": "telepathy"}, "method.type", "causal_language_model, .*autoencoder, .*regression"),
         ({}, "method.type", "is required: one of causal_language_model"),
+        (
+            {"type": "causal_language_model", "architecture": {"num_layers": 3}},
+            "method.architecture.type",
+            "is required: one of .*transformer",
+        ),
         ({"type": 3}, "method.type", "causal_language_model"),
         ("autoencoder", "method", 'an object, not "autoencoder"'),
         (None, "method", "an object, not null"),
@@ -98,12 +103,12 @@ def test_a_problem_has_the_shape_of_rfc_9457_and_of_openai(client: TestClient, s
             'integer, not "a"',
         ),
         (
-            {"type": "causal_language_model", "architecture": {"num_heads": 3}},
+            {"type": "causal_language_model", "architecture": {"type": "transformer", "num_heads": 3}},
             "method.architecture",
             "idth 256 is not divisible by num_heads 3",
         ),
         (
-            {"type": "causal_language_model", "architecture": {"num_heads": "2"}},
+            {"type": "causal_language_model", "architecture": {"type": "transformer", "num_heads": "2"}},
             "method.architecture.num_heads",
             'integer, not "2"',
         ),
