@@ -20,7 +20,7 @@ def pretrain_spec(dataset_id: str) -> Json:
             "tokenizer": {"type": "bpe", "vocab_size": 2048},
         },
         "training": {
-            "duration": {"steps": 500},
+            "duration": {"steps": 400},
             "batch_size": 32,
             "optimizer": {"type": "adamw", "learning_rate": 0.003},
             "schedule": {"type": "cosine", "warmup_steps": 50},
@@ -38,7 +38,7 @@ def finetune_spec(dataset_id: str, parent: str) -> Json:
         "dataset": dataset_id,
         "method": {"type": "classification"},
         "training": {
-            "duration": {"epochs": 3},
+            "duration": {"epochs": 2},
             "batch_size": 32,
             "optimizer": {"type": "adamw", "learning_rate": 0.001},
             "schedule": {"type": "cosine", "warmup_steps": 20},
