@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.data.windows import Windows, WindowSource
+from worker.data.windows import RedrawnWindows, Windows, WindowSource
 
 SELECTED = 0.15
 MASKED, RANDOM = 0.8, 0.1
@@ -49,30 +49,9 @@ class Masking:
         return np.where(chance < MASKED, self.mask_token, np.where(chance < MASKED + RANDOM, at_random, targets))
 
 
-class MaskedWindowSource:
+def masked_windows(source: WindowSource, masking: Masking, seed: int) -> RedrawnWindows:
     """Steps of shuffled windows, each masked anew whenever it comes."""
-
-    def __init__(self, source: WindowSource, masking: Masking, seed: int) -> None:
-        self._source = source
-        self._masking = masking
-        self._seed = seed
-
-    @property
-    def num_examples(self) -> int:
-        return self._source.num_examples
-
-    @property
-    def steps_per_epoch(self) -> float:
-        return self._source.steps_per_epoch
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Those read."""
-        return self._source.tokens_per_step
-
-    def micro_batches(self, step: int) -> list[dict[str, Tensor]]:
-        rng = np.random.default_rng([self._seed, 3, step])
-        return [self._masking.hidden(batch["tokens"], rng) for batch in self._source.micro_batches(step)]
+    return RedrawnWindows(source, lambda batch, rng: masking.hidden(batch["tokens"], rng), seed)
 
 
 def masked_for_evaluation(

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.data.windows import Windows, WindowSource
+from worker.data.windows import RedrawnWindows, Windows, WindowSource
 
 #: Mikolov et al. 2013b, section 2.2: better than the unigram distribution itself and than the uniform one.
 NEGATIVE_POWER = 0.75
@@ -69,30 +69,9 @@ class SkipGramSampler:
         return words[inside], present
 
 
-class SkipGramSource:
+def sampled_windows(source: WindowSource, sampler: SkipGramSampler, seed: int) -> RedrawnWindows:
     """Steps of shuffled stretches, sampled anew whenever they come."""
-
-    def __init__(self, source: WindowSource, sampler: SkipGramSampler, seed: int) -> None:
-        self._source = source
-        self._sampler = sampler
-        self._seed = seed
-
-    @property
-    def num_examples(self) -> int:
-        return self._source.num_examples
-
-    @property
-    def steps_per_epoch(self) -> float:
-        return self._source.steps_per_epoch
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Those read, dropped ones included."""
-        return self._source.tokens_per_step
-
-    def micro_batches(self, step: int) -> list[dict[str, Tensor]]:
-        rng = np.random.default_rng([self._seed, 3, step])
-        return [self._sampler.sample(batch["targets"].numpy(), rng) for batch in self._source.micro_batches(step)]
+    return RedrawnWindows(source, lambda batch, rng: sampler.sample(batch["targets"].numpy(), rng), seed)
 
 
 def sampled_for_evaluation(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from worker.data.masking import MaskedWindowSource, Masking, masked_for_evaluation
+from worker.data.masking import Masking, masked_for_evaluation, masked_windows
 from worker.data.windows import Windows, WindowSource
 
 BEGIN, MASK, VOCABULARY = 0, 999, 1_000
@@ -46,7 +46,7 @@ def test_all_else_is_read_as_it_is_and_what_opens_a_text_is_never_hidden(source:
 
 
 def test_a_window_is_masked_otherwise_whenever_it_comes(source: WindowSource) -> None:
-    masked = MaskedWindowSource(source, Masking(MASK, BEGIN, VOCABULARY), seed=3)
+    masked = masked_windows(source, Masking(MASK, BEGIN, VOCABULARY), seed=3)
     first, second = (masked.micro_batches(step)[0]["places"] for step in (0, 1))
     assert not torch.equal(first, second)
 

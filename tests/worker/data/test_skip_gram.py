@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worker.data.skip_gram import SkipGramSampler, SkipGramSource
+from worker.data.skip_gram import SkipGramSampler, sampled_windows
 from worker.data.windows import Windows, WindowSource
 
 NO_WORD, VOCABULARY, WINDOW = 0, 50, 3
@@ -83,5 +83,5 @@ def test_a_text_without_pairs_gives_an_empty_batch(counts: NDArray[np.int64]) ->
 def test_a_stretch_is_sampled_otherwise_whenever_it_comes(counts: NDArray[np.int64]) -> None:
     tokens = np.random.default_rng(0).integers(1, VOCABULARY, 64).astype(np.uint16)
     source = WindowSource(Windows(tokens, NO_WORD, length=64), batch_size=1, num_micro_batches=1, seed=0)
-    steps = SkipGramSource(source, SkipGramSampler.of(counts, WINDOW, 4, None), seed=0)
+    steps = sampled_windows(source, SkipGramSampler.of(counts, WINDOW, 4, None), seed=0)
     assert not np.array_equal(steps.micro_batches(0)[0]["negatives"], steps.micro_batches(1)[0]["negatives"])

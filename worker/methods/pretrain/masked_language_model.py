@@ -17,7 +17,7 @@ from app.contract.model_folder import BodyDescription, Granularity, InputKind, M
 from app.contract.specs import PretrainSpec
 from app.contract.specs.architectures import TransformerArchitecture
 from app.contract.specs.methods import MaskedLanguageModel as Spec
-from worker.data.masking import MaskedWindowSource, Masking, masked_for_evaluation
+from worker.data.masking import Masking, masked_for_evaluation, masked_windows
 from worker.data.text import Tokens, token_counts
 from worker.data.tokenizers import begin_token, mask_token, special_tokens, with_mask
 from worker.data.windows import WindowSource
@@ -70,7 +70,7 @@ class MaskedLanguageModelMethod(SingleLossMethod):
         self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
         self._evaluation_tokens = MIN_VALIDATION_TOKENS
         source = WindowSource(windows, options.batch_size, options.gradient_accumulation_steps, options.seed)
-        masked = MaskedWindowSource(source, self._masking, options.seed)
+        masked = masked_windows(source, self._masking, options.seed)
         super().__init__(self.model, masked, num_validation_examples=self._validation.num_side_by_side)
 
     def start(self, resolved: Resolved) -> None:

@@ -16,7 +16,7 @@ from app.contract.model_folder import BodyDescription, Granularity, InputKind, M
 from app.contract.specs import PretrainSpec
 from app.contract.specs.methods import Word2Vec as Spec
 from worker.data.failures import BadData
-from worker.data.skip_gram import SkipGramSampler, SkipGramSource, sampled_for_evaluation
+from worker.data.skip_gram import SkipGramSampler, sampled_for_evaluation, sampled_windows
 from worker.data.text import Tokens, token_counts
 from worker.data.tokenizers import special_tokens
 from worker.data.windows import WindowSource
@@ -67,7 +67,7 @@ class Word2VecMethod(SingleLossMethod):
         self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
         self._evaluation_tokens = MIN_VALIDATION_TOKENS
         source = WindowSource(windows, options.batch_size, options.gradient_accumulation_steps, options.seed)
-        sampled = SkipGramSource(source, self._sampler, options.seed)
+        sampled = sampled_windows(source, self._sampler, options.seed)
         super().__init__(self.model, sampled, num_validation_examples=self._validation.num_side_by_side)
 
     def start(self, resolved: Resolved) -> None:
