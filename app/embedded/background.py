@@ -59,6 +59,11 @@ def _console_log(data_dir: Path) -> Path:
 
 
 def _lives(pid: int) -> bool:
+    """A child of ours that has ended is asked how: until then it would look alive."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:
+        pass
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
