@@ -1,25 +1,26 @@
-"""Two ways of learning, compared over the same seeds: what differs by chance alone cancels within a pair."""
+"""Two ways of training compared on equal seeds: the mean of their differences, and how sure it is."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import sqrt
 from statistics import mean, stdev
-from typing import NamedTuple
 
 SEEDS = range(5)
-#: 95 % of Student's t with 4 degrees of freedom lie within.
-_T = 2.776
+#: Of Student's t with len(SEEDS) - 1 degrees of freedom: 2.5 % lie beyond it on either side.
+_T_QUANTILE = 2.776
 
 
-class Difference(NamedTuple):
-    """The mean difference, and the ends of its 95 % interval."""
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The mean of paired differences with its 95 % interval."""
 
     mean: float
     low: float
     high: float
 
 
-def paired_difference(first: Callable[[int], float], second: Callable[[int], float]) -> Difference:
-    """first(seed) - second(seed), over all `SEEDS`."""
-    differences = [first(seed) - second(seed) for seed in SEEDS]
-    middle, reach = mean(differences), _T * stdev(differences) / sqrt(len(differences))
-    return Difference(middle, middle - reach, middle + reach)
+def paired_difference(changed: Callable[[int], float], plain: Callable[[int], float]) -> Interval:
+    """What `changed` scores beyond `plain`, each asked with the same seeds."""
+    differences = [changed(seed) - plain(seed) for seed in SEEDS]
+    reach = _T_QUANTILE * stdev(differences) / sqrt(len(differences))
+    return Interval(mean(differences), mean(differences) - reach, mean(differences) + reach)
