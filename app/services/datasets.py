@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field, StringConstraints
 
@@ -15,7 +15,7 @@ from app.db.session import Database, now
 from app.db.tables import DatasetRow
 from app.records import DatasetReport, InvalidDataset
 from app.records.pool import ValidatorPool, ValidatorsBusy, ValidatorUnavailable
-from app.services.files import Download, chunks_of
+from app.services.files import Download, chunks_of, opened
 from app.services.idempotency import Record
 from app.services.uploads import Upload
 from app.storage import ArtifactStore
@@ -95,13 +95,13 @@ class Datasets:
         from app.records.preview import preview  # noqa: PLC0415  pyarrow and Pillow cost an api 0.2 s at start
 
         row = self._row(project_id, dataset_id)
-        with self.store.open(row.blob_key) as file:
+        with self._opened(row) as file:
             return DatasetPreview(data=preview(file, row.filename, row.kind, row.columns, limit))
 
     def content(self, project_id: str, dataset_id: str) -> Download:
         """The bytes as they were uploaded; the file is open when this returns."""
         row = self._row(project_id, dataset_id)
-        chunks = chunks_of(self.store.open(row.blob_key))
+        chunks = chunks_of(self._opened(row))
         return Download(row.filename, "application/octet-stream", chunks, row.size_bytes, row.sha256)
 
     def delete(self, project_id: str, dataset_id: str) -> None:
@@ -150,6 +150,9 @@ class Datasets:
             datasets.lock_blob(session, key)
             if not datasets.blob_in_use(session, key):
                 self.store.delete_prefix(key)
+
+    def _opened(self, row: DatasetRow) -> BinaryIO:
+        return opened(self.store, row.blob_key, f"the data set {row.id}")
 
     def _row(self, project_id: str, dataset_id: str) -> DatasetRow:
         with self.database.reading() as session:

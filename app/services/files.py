@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from app.storage import CHUNK_BYTES
+from app.contract.errors import Unavailable
+from app.storage import CHUNK_BYTES, ArtifactStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,17 @@ class Download:
     chunks: Iterator[bytes]
     size_bytes: int | None = None
     digest: str | None = None
+
+
+def opened(store: ArtifactStore, key: str, whose: str) -> BinaryIO:
+    """Raises Unavailable, which names `whose` bytes the store has lost or cannot read now."""
+    try:
+        return store.open(key)
+    except OSError as error:
+        raise Unavailable(
+            f"The stored file of {whose} cannot be read: {error.strerror}. The fault is the service's storage, and not "
+            "the request."
+        ) from error
 
 
 def chunks_of(file: BinaryIO) -> Iterator[bytes]:

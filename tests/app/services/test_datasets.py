@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from app.contract.errors import Conflict, ErrorCode, InvalidRequest, NotFound
+from app.contract.errors import Conflict, ErrorCode, InvalidRequest, NotFound, Unavailable
 from app.db.ids import new_id
 from app.db.session import Database
 from app.db.tables import DatasetRow, JobRow, ProjectRow
@@ -182,3 +182,15 @@ def test_bytes_that_a_deletion_takes_during_an_upload_are_put_again(
     second = create()
     assert _blobs(tmp_path) == [f"default/blobs/{second.sha256}"]
     assert datasets.preview("default", second.id, 1).data == [{"text": "good", "label": "pos"}]
+
+
+@pytest.mark.parametrize(
+    "read", [lambda d, id_: d.preview("default", id_, 5), lambda d, id_: d.content("default", id_)]
+)
+def test_lost_bytes_are_told_as_a_fault_of_the_store(
+    datasets: Datasets, create: Callable[..., DatasetView], read: Callable[[Datasets, str], object]
+) -> None:
+    view = create()
+    datasets.store.delete_prefix(f"default/blobs/{view.sha256}")
+    with pytest.raises(Unavailable, match=f"The stored file of the data set {view.id} cannot be read: No such file"):
+        read(datasets, view.id)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.contract.errors import NotFound
+from app.contract.errors import NotFound, Unavailable
 from app.contract.job import JobStatus
 from app.db import artifacts, metrics
 from app.db.session import Database, now
@@ -83,6 +83,16 @@ def test_a_file_that_is_deleted_while_it_is_sent_still_arrives(
     download = results.download(DEFAULT_PROJECT_ID, job.id, "a.txt")
     store.delete_prefix(DEFAULT_PROJECT_ID)
     assert b"".join(download.chunks) == b"content"
+
+
+def test_a_lost_file_is_told_as_a_fault_of_the_store(
+    results: JobResults, database: Database, store: FolderStore
+) -> None:
+    job = make_job(database)
+    artifact(database, store, job, "a.txt", b"content")
+    store.delete_prefix(DEFAULT_PROJECT_ID)
+    with pytest.raises(Unavailable, match=r"The stored file of the artifact 'a\.txt' cannot be read"):
+        results.download(DEFAULT_PROJECT_ID, job.id, "a.txt")
 
 
 @pytest.mark.parametrize("name", ["none", "../a.txt", "/etc/passwd", ""])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.contract.errors import Conflict, ErrorCode, InvalidRequest, NotFound
+from app.contract.errors import Conflict, ErrorCode, InvalidRequest, NotFound, Unavailable
 from app.contract.job import JobStatus
 from app.db import checkpoints
 from app.db.session import Database
@@ -128,6 +128,14 @@ def test_a_promoted_checkpoint_becomes_a_model_of_its_own(
     assert models.get(PROJECT, view.id) == view
     with database.reading() as session:
         assert session.get_one(JobRow, job.id).model_id is None, "the job's own result is another matter"
+
+
+def test_a_checkpoint_whose_files_are_lost_is_no_model(models: Models, database: Database, store: FolderStore) -> None:
+    job = make_job(database, status=JobStatus.CANCELLED)
+    make_checkpoint(database, store, job, 5)
+    store.delete_prefix(PROJECT)
+    with pytest.raises(Unavailable, match="The stored file of the checkpoint of step 5 cannot be read"):
+        models.promote(PROJECT, job.id, 5)
 
 
 def test_promoting_twice_gives_one_model(models: Models, database: Database, store: FolderStore) -> None:
