@@ -98,6 +98,8 @@ def _missing(_error: Error, place: _Place) -> str:
 
 def _unknown_field(_error: Error, place: _Place) -> str:
     known = list(place.within.model_fields) if _is_model(place.within) else []
+    if place.keys[-1] in getattr(place.within, "inherited", ()):
+        return f"{place.keys[-1]} is the parent's: leave it out."
     return f"There is no field {shown(place.keys[-1])} here. {_hint(place.keys[-1], known)}"
 
 

@@ -9,19 +9,29 @@ MethodKey = tuple[str, str]  # (kind, type)
 class MethodTraits(Contract):
     """`dataset_kinds` maps the input a body takes to the kind of data set that teaches this method on it.
 
-    A fine-tune takes a parent whose body reads one of these inputs at one of `granularities`.
+    A fine-tune takes a parent whose body reads one of these inputs at one of `granularities`; and where it inherits
+    more than the body, one that was last trained by one of `parent_methods`.
     """
 
     dataset_kinds: dict[InputKind, str]
     granularities: frozenset[Granularity] = frozenset(Granularity)
+    parent_methods: frozenset[str] | None = None
+
+
+def _continued(method: str, dataset_kinds: dict[InputKind, str]) -> MethodTraits:
+    """Of a pretraining method that goes on from a parent of its own kind."""
+    return MethodTraits(dataset_kinds=dataset_kinds, parent_methods=frozenset({method}))
+
+
+_EXAMPLES = {InputKind.FEATURES: "vectors", InputKind.IMAGE: "images"}
 
 
 METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
     ("pretrain", "causal_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
     ("pretrain", "masked_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
     ("pretrain", "word2vec"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
-    ("pretrain", "autoencoder"): MethodTraits(dataset_kinds={InputKind.FEATURES: "vectors", InputKind.IMAGE: "images"}),
-    ("pretrain", "gan"): MethodTraits(dataset_kinds={InputKind.FEATURES: "vectors", InputKind.IMAGE: "images"}),
+    ("pretrain", "autoencoder"): MethodTraits(dataset_kinds=_EXAMPLES),
+    ("pretrain", "gan"): MethodTraits(dataset_kinds=_EXAMPLES),
     ("pretrain", "regression"): MethodTraits(dataset_kinds={InputKind.FEATURES: "scored_vectors"}),
     ("finetune", "classification"): MethodTraits(
         dataset_kinds={
@@ -36,6 +46,11 @@ METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
     ("finetune", "regression"): MethodTraits(
         dataset_kinds={InputKind.TEXT: "scored_text", InputKind.FEATURES: "scored_vectors"}
     ),
+    ("finetune", "causal_language_model"): _continued("causal_language_model", {InputKind.TEXT: "text"}),
+    ("finetune", "masked_language_model"): _continued("masked_language_model", {InputKind.TEXT: "text"}),
+    ("finetune", "word2vec"): _continued("word2vec", {InputKind.TEXT: "text"}),
+    ("finetune", "autoencoder"): _continued("autoencoder", _EXAMPLES),
+    ("finetune", "gan"): _continued("gan", _EXAMPLES),
 }
 
 #: Architectures read these inputs.
@@ -55,10 +70,11 @@ DATASET_KIND_COVERS: dict[str, frozenset[str]] = {
 }
 
 
-def fits(method: MethodKey, body: BodyDescription) -> bool:
-    """Whether a fine-tune of this method can inherit that body."""
+def fits(method: MethodKey, body: BodyDescription, parent_method: str) -> bool:
+    """Whether a fine-tune of this method can start from a parent with that body, last trained by `parent_method`."""
     traits = METHOD_TRAITS[method]
-    return body.input in traits.dataset_kinds and body.granularity in traits.granularities
+    takes_method = traits.parent_methods is None or parent_method in traits.parent_methods
+    return takes_method and body.input in traits.dataset_kinds and body.granularity in traits.granularities
 
 
 def dataset_fits(wanted_kind: str, actual_kind: str) -> bool:

@@ -113,18 +113,18 @@ def width_of(body: BodyDescription) -> int:
 
 
 def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> int:
-    match method, body.architecture:
-        case ("pretrain", "causal_language_model"), shape if isinstance(shape, LanguageArchitecture):
+    match method[1], body.architecture:
+        case "causal_language_model", shape if isinstance(shape, LanguageArchitecture):
             return 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
-        case ("pretrain", "masked_language_model"), TransformerArchitecture() as shape:
+        case "masked_language_model", TransformerArchitecture() as shape:
             decoder = 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
             return _prediction_head(body) + decoder
-        case ("pretrain", "word2vec"), _:
+        case "word2vec", _:
             return body_parameters(body)  # a second vector a word, as a context
-        case ("pretrain", "autoencoder"), _:
+        case "autoencoder", _:
             spread = _linear(_num_features(body), num_outputs) if num_outputs else 0
             return _decoder_parameters(body) + spread
-        case ("pretrain", "gan"), _:
+        case "gan", _:
             return _decoder_parameters(body) + _linear(width_of(body), 1)
         case _:
             assert num_outputs is not None, f"{method} has a head"
@@ -154,18 +154,18 @@ def _decoder_parameters(body: BodyDescription) -> int:
 
 
 def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None, tokens_per_example: int) -> Load:
-    match method, body.architecture:
-        case ("pretrain", "causal_language_model"), shape if isinstance(shape, LanguageArchitecture):
+    match method[1], body.architecture:
+        case "causal_language_model", shape if isinstance(shape, LanguageArchitecture):
             return Load(_vocabulary(body) * shape.width * tokens_per_example, 0)  # logits exist in chunks only
-        case ("pretrain", "masked_language_model"), TransformerArchitecture() as shape:
+        case "masked_language_model", TransformerArchitecture() as shape:
             weights = _vocabulary(body) * shape.width + _prediction_head(body)
             return Load(round(MASKED_SHARE * weights * tokens_per_example), 0)
-        case ("pretrain", "word2vec"), SkipgramArchitecture() as shape:
+        case "word2vec", SkipgramArchitecture() as shape:
             numbers = tokens_per_example * WORDS_BESIDE_A_WORD * shape.width
             return Load(numbers, numbers)
-        case ("pretrain", "autoencoder"), _:
+        case "autoencoder", _:
             return _body_load(body, tokens_per_example)  # the decoder is the body's mirror
-        case ("pretrain", "gan"), _:
+        case "gan", _:
             return _adversary_load(_body_load(body, tokens_per_example))
         case _:
             times = tokens_per_example if method == ("finetune", "sequence_labeling") else 1

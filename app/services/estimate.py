@@ -107,7 +107,7 @@ class Estimates:
 def _load(planned: Plan) -> DataLoad:
     training, dataset = planned.spec.training, planned.dataset
     held_back = 0.0 if training.validation_dataset else training.validation_fraction
-    if isinstance(planned.spec, PretrainSpec) and planned.body.input is InputKind.TEXT:
+    if planned.dataset.kind == "text":
         window = longest_example(planned.body)
         num_tokens = dataset.size_bytes / _bytes_per_token(planned) * (1 - held_back)
         num_windows = max(1, int(num_tokens + 1) // window - 1)

@@ -30,10 +30,12 @@ class ArchitectureView(Contract):
 
 
 class ParentsView(Contract):
-    """A parent fits if its body reads one of these inputs, at one of these granularities."""
+    """A parent fits if its body reads one of these inputs, at one of these granularities; and if it is of one of these
+    methods, where they are given."""
 
     inputs: list[InputKind]
     granularities: list[Granularity]
+    methods: list[str] | None
 
 
 class MethodView(Contract):
@@ -77,7 +79,11 @@ def schema_of(kind: str, type_: str) -> dict[str, Any]:
 def _view(key: MethodKey) -> MethodView:
     kind, type_ = key
     traits, method = METHOD_TRAITS[key], _METHODS[key]
-    parents = ParentsView(inputs=list(traits.dataset_kinds), granularities=sorted(traits.granularities))
+    parents = ParentsView(
+        inputs=list(traits.dataset_kinds),
+        granularities=sorted(traits.granularities),
+        methods=None if traits.parent_methods is None else sorted(traits.parent_methods),
+    )
     return MethodView(
         kind="finetune" if kind == "finetune" else "pretrain",
         type=type_,

@@ -37,15 +37,16 @@ def finetuning(
     *,
     strategy: str = "full",
     learning_rate: float = 1e-2,
+    **training: Any,
 ) -> Assignment:
     """From the parent as it is before its first step."""
-    training = TRAINING | {"optimizer": {"type": "adamw", "learning_rate": learning_rate}}
+    options = TRAINING | {"optimizer": {"type": "adamw", "learning_rate": learning_rate}} | training
     spec = {"kind": "finetune", "parent": "model_1", "method": method, "strategy": {"type": strategy}}
     model = folder / "parent_model"
     model.mkdir(exist_ok=True)
     seed_preparation(parent.spec.training.seed)
     BUILDERS[parent.spec.kind, parent.spec.method.type](parent, lambda _: None).export(model)
-    return _assignment(folder, dataset, spec | {"training": training}).model_copy(update={"parent_model": model})
+    return _assignment(folder, dataset, spec | {"training": options}).model_copy(update={"parent_model": model})
 
 
 def _assignment(folder: Path, dataset: DatasetInput, spec: dict[str, Any]) -> Assignment:

@@ -13,6 +13,7 @@ from app.contract.messages import Assignment
 from tests.contract import (
     autoencoder,
     classification,
+    continued,
     gan,
     language_model,
     masked_language_model,
@@ -52,6 +53,11 @@ def logits_of_tokens(module: Any, batch: Batch) -> Tensor:
     return logits
 
 
+def logits_of_pairs(module: Any, batch: Batch) -> Tensor:
+    logits: Tensor = module(batch["centers"], batch["contexts"])
+    return logits
+
+
 def language_model_case(
     architecture: language_model.Shape = language_model.TRANSFORMER,
     tokenizer: language_model.Shape = language_model.BPE,
@@ -67,15 +73,18 @@ def tagger_case(assignment: Callable[[Path], Assignment]) -> Case:
 CASES: Mapping[MethodKey, Case] = {
     ("pretrain", "causal_language_model"): language_model_case(),
     ("pretrain", "masked_language_model"): Case(masked_language_model.assignment, logits_of_tokens),
-    ("pretrain", "word2vec"): Case(
-        word2vec.assignment, lambda module, batch: module(batch["centers"], batch["contexts"])
-    ),
+    ("pretrain", "word2vec"): Case(word2vec.assignment, logits_of_pairs),
     ("pretrain", "autoencoder"): Case(autoencoder.of_images),
     ("pretrain", "gan"): Case(gan.of_images, gan.outputs, falls="validation_loss"),
     ("pretrain", "regression"): Case(regression.pretrained),
     ("finetune", "classification"): Case(classification.of_text, examples=texts_alone),
     ("finetune", "sequence_labeling"): tagger_case(tagged_words.from_a_masked_language_model),
     ("finetune", "regression"): Case(regression.of_vectors),
+    ("finetune", "causal_language_model"): Case(continued.a_language_model, logits_of_tokens),
+    ("finetune", "masked_language_model"): Case(continued.a_masked_language_model, logits_of_tokens),
+    ("finetune", "word2vec"): Case(continued.word_vectors, logits_of_pairs),
+    ("finetune", "autoencoder"): Case(continued.a_variational_autoencoder),
+    ("finetune", "gan"): Case(continued.a_gan, gan.outputs, falls="validation_loss"),
 }
 
 #: Other architectures, inputs and strategies of the same methods.
@@ -95,6 +104,7 @@ VARIANTS: Mapping[str, Case] = {
     "classification-from-a-gan": Case(gan.classified),
     "gan-of-vectors": Case(gan.of_vectors, gan.outputs, falls="validation_loss"),
     "autoencoder-denoising-and-variational": Case(autoencoder.denoising_and_variational),
+    "language-model-continued-from-an-lstm": Case(continued.an_lstm, logits_of_tokens),
     "classification-by-a-linear-probe": Case(classification.of_vectors_by_a_linear_probe),
     "classification-from-an-lstm": Case(
         partial(classification.of_text, architecture=language_model.LSTM), examples=texts_alone

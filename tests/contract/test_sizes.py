@@ -94,6 +94,11 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (REGRESSION, features(3, 11), 1),
     (REGRESSION, words(), 1),
     (REGRESSION, features(None, 11), 3),
+    (("finetune", "causal_language_model"), reading(LstmArchitecture(width=20, tie_embeddings=False)), None),
+    (("finetune", "masked_language_model"), text(bidirectional=True), None),
+    (("finetune", "word2vec"), words(), None),
+    (("finetune", "autoencoder"), features(3, 11, 7), 3),
+    (("finetune", "gan"), features(3, 11, 7), None),
 ]
 
 
@@ -108,14 +113,14 @@ def test_parameters_are_counted_exactly(method: MethodKey, body: BodyDescription
             "body": body,
             "labels": labels,
             "target_size": num_outputs,
-            "variational": method == AUTOENCODER and num_outputs is not None,
+            "variational": method_type == "autoencoder" and num_outputs is not None,
             "num_parameters": 0,
         }
     )
     with torch.device("meta"):
         module = build_module(description)
     assert sizes.num_parameters(method, body, num_outputs) == sum(p.numel() for p in module.parameters())
-    if num_outputs is not None and method != AUTOENCODER:
+    if num_outputs is not None and method_type != "autoencoder":
         head: torch.nn.Linear = module.head  # type: ignore[assignment]
         assert sizes.width_of(body) == head.in_features
 

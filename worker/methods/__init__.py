@@ -20,4 +20,9 @@ BUILDERS: dict[MethodKey, Builder] = {
     ("finetune", "classification"): classification.prepare,
     ("finetune", "sequence_labeling"): sequence_labeling.prepare,
     ("finetune", "regression"): finetune_regression.prepare,
+    ("finetune", "causal_language_model"): causal_language_model.prepare,
+    ("finetune", "masked_language_model"): masked_language_model.prepare,
+    ("finetune", "word2vec"): word2vec.prepare,
+    ("finetune", "autoencoder"): autoencoder.prepare,
+    ("finetune", "gan"): gan.prepare,
 }

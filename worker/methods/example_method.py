@@ -94,9 +94,12 @@ def parted(
     return Sides(Subset(training.examples, cut.train, answered), Subset(training.examples, cut.validation, answered))
 
 
-def pretraining_data(assignment: Assignment, log: Log) -> tuple[DataSet, DataSet | None]:
-    """Vectors or images, and those of the validation data set, if one was named."""
-    training = read_array_data(assignment.dataset)
+def pretraining_data(
+    assignment: Assignment, log: Log, example_shape: tuple[int, ...] | None = None
+) -> tuple[DataSet, DataSet | None]:
+    """Vectors or images, and those of the validation data set, if one was named. Raises BadData where they are not of
+    `example_shape`, that of a parent."""
+    training = read_array_data(assignment.dataset, example_shape)
     log(f"Read {len(training.examples):,} examples.")
     if assignment.validation_dataset is None:
         return training, None

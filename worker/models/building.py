@@ -123,4 +123,9 @@ MODULES: Mapping[MethodKey, Callable[[ModelDescription], nn.Module]] = {
     ("finetune", "classification"): _classifier,
     ("finetune", "sequence_labeling"): _tagger,
     ("finetune", "regression"): _regressor,
+    ("finetune", "causal_language_model"): _causal_language_model,
+    ("finetune", "masked_language_model"): _masked_language_model,
+    ("finetune", "word2vec"): _word2vec,
+    ("finetune", "autoencoder"): _autoencoder,
+    ("finetune", "gan"): _gan,
 }

@@ -4,7 +4,8 @@ Adding a method: a class here, its row in `TRAINING_DEFAULTS` and in `app.contra
 maps. `tests/contract` fails until all of them agree.
 """
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -45,17 +46,22 @@ class MaskedLanguageModel(Contract):
         return self
 
 
-class Word2Vec(Contract):
-    """Word vectors by skip-gram with negative sampling (Mikolov et al. 2013)."""
+class NegativeSampling(Contract):
+    """What pairs of words word2vec learns from."""
 
     type: Literal["word2vec"] = "word2vec"
-    architecture: SkipgramArchitecture = SkipgramArchitecture()
-    tokenizer: WordTokenizer = WordTokenizer()
     window: Annotated[int, Field(ge=1, le=100, description="Words to each side at most; the reach is drawn.")] = 5
     negative_samples: Annotated[int, Field(ge=1, le=1_000)] = 5
     subsampling: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
         default=1e-3, description="Words more frequent than this share of the text are dropped by chance; null: none."
     )
+
+
+class Word2Vec(NegativeSampling):
+    """Word vectors by skip-gram with negative sampling (Mikolov et al. 2013)."""
+
+    architecture: SkipgramArchitecture = SkipgramArchitecture()
+    tokenizer: WordTokenizer = WordTokenizer()
 
 
 class Denoising(Contract):
@@ -80,20 +86,34 @@ class Variational(Contract):
     ] = 1.0
 
 
-class Autoencoder(Contract):
-    """Squared reconstruction error through a narrow code, on vectors or images."""
+class Reconstruction(Contract):
+    """What an autoencoder is asked beside the plain reconstruction."""
 
     type: Literal["autoencoder"] = "autoencoder"
-    architecture: Annotated[MlpArchitecture | ConvArchitecture, Field(discriminator="type")] = MlpArchitecture()
-    code_size: Annotated[int, Field(ge=1, le=65_536, description="Numbers in the code of one example.")] = 32
     denoising: Denoising | None = None
     variational: Variational | None = None
 
 
-class Gan(Contract):
-    """A generator and a discriminator that learn against each other, on vectors or images (Goodfellow et al. 2014)."""
+class Autoencoder(Reconstruction):
+    """Squared reconstruction error through a narrow code, on vectors or images."""
+
+    architecture: Annotated[MlpArchitecture | ConvArchitecture, Field(discriminator="type")] = MlpArchitecture()
+    code_size: Annotated[int, Field(ge=1, le=65_536, description="Numbers in the code of one example.")] = 32
+
+
+class AdversarialLoss(Contract):
+    """How the generator of a GAN is judged."""
 
     type: Literal["gan"] = "gan"
+    generator_loss: Literal["non_saturating", "minimax"] = Field(
+        default="non_saturating",
+        description="-log D(G(z)), or the original log(1 - D(G(z))), whose gradient dies while the generator is poor.",
+    )
+
+
+class Gan(AdversarialLoss):
+    """A generator and a discriminator that learn against each other, on vectors or images (Goodfellow et al. 2014)."""
+
     architecture: Annotated[MlpArchitecture | ConvArchitecture, Field(discriminator="type")] = Field(
         default=MlpArchitecture(), description="Of the discriminator; the generator is its mirror."
     )
@@ -105,10 +125,6 @@ class Gan(Contract):
             description="Numbers of noise that a sample is made from; the discriminator's features are as many.",
         ),
     ] = 64
-    generator_loss: Literal["non_saturating", "minimax"] = Field(
-        default="non_saturating",
-        description="-log D(G(z)), or the original log(1 - D(G(z))), whose gradient dies while the generator is poor.",
-    )
 
 
 class PretrainRegression(Contract):
@@ -141,11 +157,53 @@ class FinetuneRegression(Contract):
     type: Literal["regression"] = "regression"
 
 
+class Continued(Contract):
+    """Continued pretraining: the same objective on new data, from all weights of a parent of the same method."""
+
+    #: Fields of the pretraining that the parent has decided.
+    inherited: ClassVar[frozenset[str]] = frozenset({"architecture", "tokenizer", "code_size", "noise_size"})
+
+
+class ContinuedCausalLanguageModel(Continued):
+    """A causal language model reads on: next-token negative log-likelihood on new text, in the parent's tokens."""
+
+    type: Literal["causal_language_model"] = "causal_language_model"
+
+
+class ContinuedMaskedLanguageModel(Continued):
+    """A masked language model reads on: hidden tokens of new text, in the parent's tokens."""
+
+    type: Literal["masked_language_model"] = "masked_language_model"
+
+
+class ContinuedWord2Vec(Continued, NegativeSampling):
+    """Word vectors move on with new text. The vocabulary is the parent's: other words are passed over, and words that
+    the new text has not stay where they are."""
+
+
+class ContinuedAutoencoder(Continued, Reconstruction):
+    """An autoencoder goes on with new examples, scaled as the parent scales them. Whether the code is variational is
+    the parent's; `variational` only weighs the divergence anew."""
+
+
+class ContinuedGan(Continued, AdversarialLoss):
+    """Both networks of a GAN play on, over new examples, scaled as the parent scales them."""
+
+
 PretrainMethod = Annotated[
     CausalLanguageModel | MaskedLanguageModel | Word2Vec | Autoencoder | Gan | PretrainRegression,
     Field(discriminator="type"),
 ]
-FinetuneMethod = Annotated[Classification | SequenceLabeling | FinetuneRegression, Field(discriminator="type")]
+ContinuedMethod = (
+    ContinuedCausalLanguageModel
+    | ContinuedMaskedLanguageModel
+    | ContinuedWord2Vec
+    | ContinuedAutoencoder
+    | ContinuedGan
+)
+FinetuneMethod = Annotated[
+    Classification | SequenceLabeling | FinetuneRegression | ContinuedMethod, Field(discriminator="type")
+]
 
 #: What a method trains with where the user is silent: merged under the user's `training`.
 TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
@@ -197,4 +255,18 @@ TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
         "duration": {"epochs": 100.0},
         "optimizer": {"type": "adam", "learning_rate": 0.001},
     },
+}
+
+#: Of the pretraining's rate: what was learned is to be kept.
+_CONTINUED_RATE = 1 / 4
+
+
+def _continued(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    optimizer = defaults["optimizer"]
+    return {**defaults, "optimizer": optimizer | {"learning_rate": _CONTINUED_RATE * optimizer["learning_rate"]}}
+
+
+TRAINING_DEFAULTS |= {
+    ("finetune", method): _continued(TRAINING_DEFAULTS["pretrain", method])
+    for method in ("causal_language_model", "masked_language_model", "word2vec", "autoencoder", "gan")
 }

@@ -4,6 +4,7 @@ Every refusal names both sides and what would fit.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from app.contract.compatibility import (
     ARCHITECTURE_INPUTS,
@@ -18,12 +19,24 @@ from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.methods import (
     Autoencoder,
     CausalLanguageModel,
+    Continued,
+    ContinuedAutoencoder,
     Gan,
     MaskedLanguageModel,
     PretrainRegression,
     Word2Vec,
 )
 from app.db.tables import DatasetRow
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What decides whether a fine-tune can start from a parent: the method that trained it last, its body, and of an
+    autoencoder whether its code is variational."""
+
+    method: str
+    body: BodyDescription
+    variational: bool = False
 
 
 def pretrained_body(spec: PretrainSpec, dataset: DatasetRow) -> BodyDescription:
@@ -54,15 +67,17 @@ def pretrained_body(spec: PretrainSpec, dataset: DatasetRow) -> BodyDescription:
     )
 
 
-def check_finetune(spec: FinetuneSpec, parent: BodyDescription, parent_name: str, dataset: DatasetRow) -> None:
-    """Raises InvalidRequest where the parent's body does not fit the method, or the data set does not fit both."""
-    if not fits((spec.kind, spec.method.type), parent):
+def check_finetune(spec: FinetuneSpec, parent: Inheritance, parent_name: str, dataset: DatasetRow) -> None:
+    """Raises InvalidRequest where the parent does not fit the method, or the data set does not fit both."""
+    if not fits((spec.kind, spec.method.type), parent.body, parent.method):
         raise _parent_incompatible(spec, parent, parent_name)
-    wanted = METHOD_TRAITS[spec.kind, spec.method.type].dataset_kinds[parent.input]
+    wanted = METHOD_TRAITS[spec.kind, spec.method.type].dataset_kinds[parent.body.input]
     if not dataset_fits(wanted, dataset.kind):
-        doing = f"Fine-tuning by {spec.method.type} from {parent_name}, which reads {_TOLD[parent.input]},"
+        doing = f"Fine-tuning by {spec.method.type} from {parent_name}, which reads {_TOLD[parent.body.input]},"
         raise _dataset_incompatible(doing, [wanted], dataset)
-    _check_shape(parent.input_shape, parent_name, dataset, "dataset")
+    _check_shape(parent.body.input_shape, parent_name, dataset, "dataset")
+    if isinstance(spec.method, Continued):
+        _check_continued(spec, parent, parent_name)
 
 
 def check_validation(dataset: DatasetRow, validation: DatasetRow) -> None:
@@ -78,12 +93,15 @@ def check_validation(dataset: DatasetRow, validation: DatasetRow) -> None:
     _check_shape(example_shape(dataset), f"the data set {dataset.id}", validation, location)
 
 
-def num_outputs(spec: PretrainSpec | FinetuneSpec, dataset: DatasetRow) -> int | None:
+def num_outputs(spec: PretrainSpec | FinetuneSpec, dataset: DatasetRow, parent: Inheritance | None) -> int | None:
     """Labels, targets, or the log-variances of a variational code; None for a method that has no head for them."""
     profile = dataset.profile
     if isinstance(spec.method, Autoencoder):
         return spec.method.code_size if spec.method.variational else None
     match spec.method.type:
+        case "autoencoder":
+            assert parent is not None
+            return parent.body.code_size if parent.variational else None
         case "classification" | "sequence_labeling":
             return len(profile["labels"]) + int(profile.get("uncounted_labels") or 0)
         case "regression":
@@ -128,18 +146,50 @@ def _told_shape(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} features" if len(shape) == 1 else f"{'x'.join(map(str, shape))} pixels"
 
 
-def _parent_incompatible(spec: FinetuneSpec, parent: BodyDescription, parent_name: str) -> InvalidRequest:
-    traits = METHOD_TRAITS[spec.kind, spec.method.type]
-    would_fit = sorted(method for kind, method in METHOD_TRAITS if kind == spec.kind and fits((kind, method), parent))
+def _parent_incompatible(spec: FinetuneSpec, parent: Inheritance, parent_name: str) -> InvalidRequest:
+    would_fit = sorted(
+        method
+        for kind, method in METHOD_TRAITS
+        if kind == spec.kind and fits((kind, method), parent.body, parent.method)
+    )
     from_this_parent = f"From this parent: {_listed(would_fit)}." if would_fit else "No method fits this parent."
     return _refused(
-        f"{spec.method.type} cannot start from {parent_name}: that reads {_TOLD[parent.input]} and gives "
-        f"{_GIVEN[parent.granularity]}; {spec.method.type} takes a parent that reads "
-        f"{_listed([_TOLD[read] for read in traits.dataset_kinds])} and gives "
-        f"{_listed([_GIVEN[granularity] for granularity in sorted(traits.granularities)])}. {from_this_parent}",
+        f"{spec.method.type} cannot start from {parent_name}: that is a model of the method {parent.method}, which "
+        f"reads {_TOLD[parent.body.input]} and gives {_GIVEN[parent.body.granularity]}; {spec.method.type} takes "
+        f"{_parents_of(spec)}. {from_this_parent}",
         ErrorCode.PARENT_INCOMPATIBLE,
         "parent",
     )
+
+
+def _parents_of(spec: FinetuneSpec) -> str:
+    """`a parent of the method gan`, or what its body must be."""
+    traits = METHOD_TRAITS[spec.kind, spec.method.type]
+    if traits.parent_methods is not None:
+        return f"a parent of the method {_listed(sorted(traits.parent_methods))}"
+    return (
+        f"a parent that reads {_listed([_TOLD[read] for read in traits.dataset_kinds])} and gives "
+        f"{_listed([_GIVEN[granularity] for granularity in sorted(traits.granularities)])}"
+    )
+
+
+def _check_continued(spec: FinetuneSpec, parent: Inheritance, parent_name: str) -> None:
+    """What continues the whole of its parent can neither leave a part of it alone nor give it another form."""
+    method = spec.method
+    if spec.strategy.type != "full":
+        raise _refused(
+            f"{method.type} continues all of its parent, which has no new head to train: the strategy "
+            f"{spec.strategy.type} has no meaning there. Leave `strategy` out.",
+            ErrorCode.VALIDATION_FAILED,
+            "strategy.type",
+        )
+    if isinstance(method, ContinuedAutoencoder) and method.variational is not None and not parent.variational:
+        raise _refused(
+            f"`variational` is given, and the code of {parent_name} is not variational: that is the parent's. Leave "
+            "`variational` out, or start from a variational autoencoder.",
+            ErrorCode.VALIDATION_FAILED,
+            "method.variational",
+        )
 
 
 def _dataset_incompatible(doing: str, wanted: Collection[str], dataset: DatasetRow) -> InvalidRequest:

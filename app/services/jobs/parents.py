@@ -1,17 +1,18 @@
 """The parent of a fine-tune, as far as it is known when the job is asked for. A trainer pins it when the job starts."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
 from app.contract.job import TERMINAL, JobStatus
-from app.contract.model_folder import BodyDescription, ModelDescription
+from app.contract.model_folder import ModelDescription
 from app.contract.specs.job import FinetuneSpec, PretrainSpec, job_spec_adapter
+from app.contract.specs.methods import Autoencoder
 from app.db import checkpoints, jobs, models
 from app.db.tables import DatasetRow, JobRow, ModelRow
-from app.services.jobs.bodies import pretrained_body
+from app.services.jobs.bodies import Inheritance, pretrained_body
 
 JOB_ID_PATTERN = r"job_[0-9a-f]{32}"
 STEP_PREFIX = "step:"
@@ -23,7 +24,7 @@ class Parent:
     """`name` is how messages call it. `job_id` is None where a model was named; `waits`: the job has not ended."""
 
     name: str
-    body: BodyDescription
+    inheritance: Inheritance
     job_id: str | None = None
     waits: bool = False
 
@@ -44,19 +45,19 @@ def find_parent(session: Session, project_id: str, spec: FinetuneSpec) -> Parent
             ErrorCode.VALIDATION_FAILED,
             location="checkpoint",
         )
-    return Parent(f"the model {spec.parent}", _body_of_model(model))
+    return Parent(f"the model {spec.parent}", _of_model(model))
 
 
 def _parent_job(session: Session, job: JobRow, spec: FinetuneSpec) -> Parent:
     name, status = f"the job {job.id}", JobStatus(job.status)
     if status is JobStatus.SUCCEEDED:
-        return Parent(name, _body_of_model(_result(session, job, spec)), job.id)
+        return Parent(name, _of_model(_result(session, job, spec)), job.id)
     if status in TERMINAL:
         raise _refused(
             f"The parent {job.id} has {status}, so there is nothing to start from. Retry it, or name another.",
             ErrorCode.PARENT_FAILED,
         )
-    return Parent(name, _body_of_job(session, job), job.id, waits=True)
+    return Parent(name, _of_job(session, job), job.id, waits=True)
 
 
 def _result(session: Session, job: JobRow, spec: FinetuneSpec) -> ModelRow:
@@ -83,16 +84,23 @@ def _check_step(session: Session, job: JobRow, named: str) -> None:
         )
 
 
-def _body_of_job(session: Session, job: JobRow) -> BodyDescription:
-    """Of its model where there is one; else the one that its spec, or that of its own parent, leads to."""
+def _of_job(session: Session, job: JobRow) -> Inheritance:
+    """Its method, and the rest of its model where there is one; else what its spec, or that of its own parent, leads
+    to."""
+    return replace(_origin(session, job), method=job.method)
+
+
+def _origin(session: Session, job: JobRow) -> Inheritance:
     while job.model_id is None:
         spec = job_spec_adapter.validate_python(job.spec)
         if isinstance(spec, PretrainSpec):
-            return pretrained_body(spec, session.get_one(DatasetRow, job.dataset_id))
+            variational = isinstance(spec.method, Autoencoder) and spec.method.variational is not None
+            body = pretrained_body(spec, session.get_one(DatasetRow, job.dataset_id))
+            return Inheritance(spec.method.type, body, variational)
         if job.parent_job_id is None:
-            return _body_of_model(_named_model(session, job))
+            return _of_model(_named_model(session, job))
         job = session.get_one(JobRow, job.parent_job_id)
-    return _body_of_model(session.get_one(ModelRow, job.model_id))
+    return _of_model(session.get_one(ModelRow, job.model_id))
 
 
 def _named_model(session: Session, job: JobRow) -> ModelRow:
@@ -103,8 +111,9 @@ def _named_model(session: Session, job: JobRow) -> ModelRow:
     return model
 
 
-def _body_of_model(model: ModelRow) -> BodyDescription:
-    return ModelDescription.model_validate(model.description, strict=False).body
+def _of_model(model: ModelRow) -> Inheritance:
+    description = ModelDescription.model_validate(model.description, strict=False)
+    return Inheritance(description.method, description.body, description.variational)
 
 
 def _refused(message: str, code: ErrorCode, location: str = "parent") -> InvalidRequest:

@@ -41,8 +41,8 @@ def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, s
     parent = None
     if isinstance(spec, FinetuneSpec):
         parent = find_parent(session, project_id, spec)
-        check_finetune(spec, parent.body, parent.name, dataset)
-        body = parent.body
+        check_finetune(spec, parent.inheritance, parent.name, dataset)
+        body = parent.inheritance.body
     else:
         body = pretrained_body(spec, dataset)
     if validation_id := spec.training.validation_dataset:
@@ -78,7 +78,7 @@ def _sized(
     body: BodyDescription,
     settings: Settings,
 ) -> Plan:
-    outputs = num_outputs(spec, dataset)
+    outputs = num_outputs(spec, dataset, parent.inheritance if parent else None)
     method = (spec.kind, spec.method.type)
     has_crf = isinstance(spec.method, SequenceLabeling) and spec.method.crf
     parameters = sizes.num_parameters(method, body, outputs, crf=has_crf)

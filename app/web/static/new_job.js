@@ -68,10 +68,13 @@ const isLabelled = () => Boolean(datasets.find(({ id, kind }) => id === wanted.d
 // Models and unfinished jobs that a fine-tune can start from: {value, label, input}.
 function parentsOf({ parents, dataset_kinds: kinds }) {
   if (!parents) return [];
+  const isTaken = ({ method }) => parents.methods?.includes(method) ?? true;
   const ofModels = models
     .filter(({ input, granularity }) => parents.inputs.includes(input) && parents.granularities.includes(granularity))
+    .filter(isTaken)
     .map((model) => ({ value: model.id, input: model.input, label: `${model.aliases[0] ?? model.name ?? words(model.method)} (${words(model.method)}, ${model.id.slice(-6)})`, job: model.job_id, aliases: model.aliases }));
   const ofJobs = jobs
+    .filter(isTaken)
     .map((job) => ({ value: job.id, input: inputOf(job), label: `${job.name ?? words(job.method)} (${job.status} job, ${job.id.slice(-6)})` }))
     .filter(({ input }) => input in kinds);
   return [...ofModels, ...ofJobs];

@@ -62,6 +62,14 @@ def with_method(spec: dict[str, Any], method: Any, **others: Any) -> dict[str, A
     return spec | {"method": method} | others
 
 
+def test_what_a_parent_decides_is_its_own(client: TestClient, spec: dict[str, Any]) -> None:
+    body = spec | {"kind": "finetune", "parent": "model_1"}
+    assert refusal(client, body) == {
+        "method.architecture": "architecture is the parent's: leave it out.",
+        "method.tokenizer": "tokenizer is the parent's: leave it out.",
+    }
+
+
 def test_a_problem_has_the_shape_of_rfc_9457_and_of_openai(client: TestClient, spec: dict[str, Any]) -> None:
     problem = client.post("/v1/jobs", json=spec | {"priority": 5_000}).json()
     told = "Must be less than or equal to 1000, not 5000."

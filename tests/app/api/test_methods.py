@@ -38,6 +38,8 @@ def test_a_fine_tune_tells_the_parents_that_fit(methods: dict[tuple[str, str], d
     assert regression["architectures"] == []
     assert set(regression["parents"]["inputs"]) == {"text", "features"}
     assert regression["defaults"]["strategy"] == {"type": "full"}
+    assert regression["parents"]["methods"] is None
+    assert methods["finetune", "gan"]["parents"]["methods"] == ["gan"]
 
 
 def default_optimizer(key: tuple[str, str]) -> dict[str, Any]:

@@ -67,6 +67,19 @@ def test_parameters_of_a_finetune_are_those_of_its_parent_and_a_head(
     assert frozen.memory_bytes < told.memory_bytes
 
 
+def test_a_text_that_is_read_on_is_counted_in_windows(
+    estimates: Estimates, database: Database, store: FolderStore
+) -> None:
+    """As in a pretraining, which the same job would be from fresh weights."""
+    dataset = make_dataset(database, size_bytes=10**6).id
+    training = {"duration": {"epochs": 2}, "batch_size": 8, "validation_fraction": 0.05}
+    spec = {"kind": "finetune", "parent": make_model(database, store).id, "dataset": dataset, "training": training}
+    told = estimate(estimates, spec | {"method": {"type": "causal_language_model"}})
+    fresh = estimate(estimates, language_model_spec(dataset, training=training))
+    assert (told.total_steps, told.num_parameters) == (fresh.total_steps, fresh.num_parameters)
+    assert "num_parameters" not in told.approximate
+
+
 def test_a_larger_job_takes_longer_on_every_device(estimates: Estimates, database: Database) -> None:
     dataset = make_dataset(database, size_bytes=10**8).id
     small, large = (

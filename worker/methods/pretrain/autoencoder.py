@@ -15,34 +15,30 @@ from app.contract.messages import Assignment
 from app.contract.model_folder import ModelDescription
 from app.contract.specs import PretrainSpec
 from app.contract.specs.methods import Autoencoder as Spec
+from app.contract.specs.methods import Reconstruction, Variational
 from app.contract.specs.training import TrainingOptions
-from worker.methods.example_method import (
-    ExampleMethod,
-    Sides,
-    described,
-    fit_inputs,
-    parted,
-    pretrained_body,
-    pretraining_data,
-)
+from worker.methods.example_method import ExampleMethod, Sides
+from worker.methods.pretrain.start import Start, continued_among_examples, new_among_examples
 from worker.models.autoencoder import Autoencoder, VariationalAutoencoder, divergence
-from worker.models.building import build_module
 from worker.training.protocols import Batch, Log
 
 
 def prepare(assignment: Assignment, log: Log) -> "AutoencoderMethod":
     spec = assignment.spec
-    assert isinstance(spec, PretrainSpec)
-    options = spec.method
-    assert isinstance(options, Spec)
-    data, validation_data = pretraining_data(assignment, log)
-    sides = parted(data, validation_data, spec.training)
-    body = pretrained_body(options.architecture, data, options.code_size)
-    description = described(spec, body, variational=options.variational is not None)
-    model = build_module(description)
-    assert isinstance(model, Autoencoder)
-    fit_inputs(model.body.standardization, sides.training)
-    return AutoencoderMethod(model, description, sides, spec.training, options)
+    assert isinstance(spec.method, Reconstruction)
+    if isinstance(spec, PretrainSpec):
+        start, sides = _new(assignment, spec, log)
+    else:
+        start, sides = continued_among_examples(assignment, log)
+    assert isinstance(start.module, Autoencoder)
+    return AutoencoderMethod(start.module, start.description, sides, spec.training, spec.method)
+
+
+def _new(assignment: Assignment, spec: PretrainSpec, log: Log) -> tuple[Start, Sides]:
+    method = spec.method
+    assert isinstance(method, Spec)
+    variational = method.variational is not None
+    return new_among_examples(assignment, spec, method.architecture, method.code_size, log, variational=variational)
 
 
 class AutoencoderMethod(ExampleMethod[Autoencoder]):
@@ -54,11 +50,16 @@ class AutoencoderMethod(ExampleMethod[Autoencoder]):
     """
 
     def __init__(
-        self, model: Autoencoder, description: ModelDescription, sides: Sides, options: TrainingOptions, spec: Spec
+        self,
+        model: Autoencoder,
+        description: ModelDescription,
+        sides: Sides,
+        options: TrainingOptions,
+        asked: Reconstruction,
     ) -> None:
         super().__init__(model, description, sides, options)
-        self._noise_std = spec.denoising.noise_std if spec.denoising else 0.0
-        self._kl_weight = spec.variational.kl_weight if spec.variational else 0.0
+        self._noise_std = asked.denoising.noise_std if asked.denoising else 0.0
+        self._kl_weight = (asked.variational or Variational()).kl_weight  # of a variational model alone
 
     def total(self, batch: Batch) -> Tensor:
         inputs = batch["inputs"]

@@ -1,4 +1,4 @@
-"""Pretraining by next-token prediction on plain text.
+"""Pretraining by next-token prediction on plain text, from fresh weights or from a parent's.
 
 Legend: B batch, T tokens, V vocabulary.
 """
@@ -8,26 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from app.contract.messages import Assignment, Resolved
-from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
+from app.contract.model_folder import ModelDescription
 from app.contract.specs import PretrainSpec
 from app.contract.specs.methods import CausalLanguageModel as Spec
 from app.contract.specs.training import TrainingOptions
 from worker.data.tokenizers import token_characters
 from worker.data.windows import Windows, WindowSource
 from worker.export import export_model
-from worker.methods.example_method import described
+from worker.methods.pretrain.start import Start
 from worker.methods.pretrain.text_stream import (
     MIN_VALIDATION_TOKENS,
     evaluation_tokens,
     split_text,
+    text_body,
     tokenizer_of,
     windows_of,
 )
-from worker.models.building import build_module
 from worker.models.language_model import CausalLanguageModel
 from worker.training.protocols import Batch, Log
 from worker.training.single_loss import SingleLossMethod
@@ -35,40 +34,30 @@ from worker.training.single_loss import SingleLossMethod
 
 def prepare(assignment: Assignment, log: Log) -> "CausalLanguageModelMethod":
     spec = assignment.spec
-    assert isinstance(spec, PretrainSpec)
+    start = _new(assignment, spec, log) if isinstance(spec, PretrainSpec) else Start.continued(assignment)
+    tokenizer, body = start.text_tokenizer, start.description.body
+    training, validation = (windows_of(part, tokenizer, body) for part in split_text(assignment, tokenizer, log))
+    return CausalLanguageModelMethod(start, spec.training, training, validation)
+
+
+def _new(assignment: Assignment, spec: PretrainSpec, log: Log) -> Start:
     assert isinstance(spec.method, Spec)
     tokenizer = tokenizer_of(assignment, spec.method.tokenizer, log)
-    body = BodyDescription(
-        architecture=spec.method.architecture,
-        input=InputKind.TEXT,
-        granularity=Granularity.TOKENS,
-        vocab_size=tokenizer.get_vocab_size(),
-    )
-    length = spec.method.architecture.context_length
-    training, validation = (windows_of(part, tokenizer, length) for part in split_text(assignment, tokenizer, log))
-    return CausalLanguageModelMethod(described(spec, body), spec.training, tokenizer, training, validation)
+    return Start.new(spec, text_body(spec.method.architecture, tokenizer), tokenizer)
 
 
 class CausalLanguageModelMethod(SingleLossMethod):
     """The loss is the mean negative log-likelihood of a token, in nats."""
 
-    def __init__(
-        self,
-        description: ModelDescription,
-        options: TrainingOptions,
-        tokenizer: Tokenizer,
-        training: Windows,
-        validation: Windows,
-    ) -> None:
-        model = build_module(description)
-        assert isinstance(model, CausalLanguageModel)
-        self.model = model
-        self._description = description
-        self.tokenizer = tokenizer
+    def __init__(self, start: Start, options: TrainingOptions, training: Windows, validation: Windows) -> None:
+        assert isinstance(start.module, CausalLanguageModel)
+        self.model = start.module
+        self._description = start.description
+        self.tokenizer = start.text_tokenizer
         self._validation = validation
         self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
         self._evaluation_tokens = MIN_VALIDATION_TOKENS
-        self._characters = torch.from_numpy(token_characters(tokenizer))
+        self._characters = torch.from_numpy(token_characters(self.tokenizer))
         source = WindowSource(training, options.batch_size, options.gradient_accumulation_steps, options.seed)
         super().__init__(self.model, source, num_validation_examples=self._validation.num_side_by_side)
 

@@ -19,20 +19,13 @@ from torch import Tensor, nn
 from app.contract.messages import ArtifactLine, Assignment, Resolved
 from app.contract.model_folder import InputKind, ModelDescription
 from app.contract.specs import PretrainSpec
+from app.contract.specs.methods import AdversarialLoss
 from app.contract.specs.methods import Gan as Spec
 from app.contract.specs.training import TrainingOptions
-from worker.methods.example_method import (
-    LearnsFromExamples,
-    Sides,
-    described,
-    fit_inputs,
-    parted,
-    pretrained_body,
-    pretraining_data,
-)
+from worker.methods.example_method import LearnsFromExamples, Sides
 from worker.methods.frechet import Gaussian, RandomFeatures
 from worker.methods.pictures import picture_grid
-from worker.models.building import build_module
+from worker.methods.pretrain.start import continued_among_examples, new_among_examples
 from worker.models.gan import Gan
 from worker.training.protocols import Batch, Log, OptimizerStep
 
@@ -46,15 +39,14 @@ _NOISE_SEED = 0
 
 def prepare(assignment: Assignment, log: Log) -> "GanMethod":
     spec = assignment.spec
-    assert isinstance(spec, PretrainSpec)
-    assert isinstance(spec.method, Spec)
-    data, validation_data = pretraining_data(assignment, log)
-    sides = parted(data, validation_data, spec.training)
-    description = described(spec, pretrained_body(spec.method.architecture, data, spec.method.noise_size))
-    model = build_module(description)
-    assert isinstance(model, Gan)
-    fit_inputs(model.body.standardization, sides.training)
-    return GanMethod(model, description, sides, spec.training, spec.method.generator_loss)
+    assert isinstance(spec.method, AdversarialLoss)
+    if isinstance(spec, PretrainSpec):
+        assert isinstance(spec.method, Spec)
+        start, sides = new_among_examples(assignment, spec, spec.method.architecture, spec.method.noise_size, log)
+    else:
+        start, sides = continued_among_examples(assignment, log)
+    assert isinstance(start.module, Gan)
+    return GanMethod(start.module, start.description, sides, spec.training, spec.method.generator_loss)
 
 
 def discriminator_losses(real: Tensor, made: Tensor) -> Tensor:

@@ -13,24 +13,25 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from app.contract.messages import Assignment, Resolved
-from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
+from app.contract.model_folder import ModelDescription
 from app.contract.specs import PretrainSpec
-from app.contract.specs.architectures import TransformerArchitecture
 from app.contract.specs.methods import MaskedLanguageModel as Spec
+from app.contract.specs.training import TrainingOptions
 from worker.data.masking import Masking, masked_for_evaluation, masked_windows
 from worker.data.text import Tokens, token_counts
 from worker.data.tokenizers import begin_token, mask_token, special_tokens, with_mask
 from worker.data.windows import WindowSource
 from worker.export import export_model
-from worker.methods.example_method import described
+from worker.methods.pretrain.start import Start
 from worker.methods.pretrain.text_stream import (
     MIN_VALIDATION_TOKENS,
     evaluation_tokens,
     split_text,
+    text_body,
     tokenizer_of,
     windows_of,
 )
-from worker.models.encoder import Encoder, MaskedLanguageModel
+from worker.models.encoder import MaskedLanguageModel
 from worker.training.protocols import Batch, Log
 from worker.training.single_loss import SingleLossMethod
 
@@ -40,32 +41,29 @@ _GUESSED_TOKENS = 512
 
 def prepare(assignment: Assignment, log: Log) -> "MaskedLanguageModelMethod":
     spec = assignment.spec
-    assert isinstance(spec, PretrainSpec)
+    start = _new(assignment, spec, log) if isinstance(spec, PretrainSpec) else Start.continued(assignment)
+    training, validation = split_text(assignment, start.text_tokenizer, log)
+    return MaskedLanguageModelMethod(start, spec.training, training, validation)
+
+
+def _new(assignment: Assignment, spec: PretrainSpec, log: Log) -> Start:
     assert isinstance(spec.method, Spec)
     tokenizer = _tokenizer(assignment, spec.method, log)
-    training, validation = split_text(assignment, tokenizer, log)
-    return MaskedLanguageModelMethod(spec, spec.method.architecture, tokenizer, training, validation)
+    return Start.new(spec, text_body(spec.method.architecture, tokenizer, bidirectional=True), tokenizer)
 
 
 class MaskedLanguageModelMethod(SingleLossMethod):
     """The loss is the mean negative log-likelihood of a token to be told, in nats."""
 
-    def __init__(
-        self,
-        spec: PretrainSpec,
-        shape: TransformerArchitecture,
-        tokenizer: Tokenizer,
-        training: Tokens,
-        validation: Tokens,
-    ) -> None:
-        options, vocab_size = spec.training, tokenizer.get_vocab_size()
-        self.model = MaskedLanguageModel(Encoder(shape, vocab_size))
-        self.tokenizer = tokenizer
-        self._description = described(spec, _body(shape, vocab_size))
+    def __init__(self, start: Start, options: TrainingOptions, training: Tokens, validation: Tokens) -> None:
+        assert isinstance(start.module, MaskedLanguageModel)
+        self.model = start.module
+        self.tokenizer = tokenizer = start.text_tokenizer
+        self._description = start.description
         windows, self._validation = (
-            windows_of(part, tokenizer, shape.context_length) for part in (training, validation)
+            windows_of(part, tokenizer, start.description.body) for part in (training, validation)
         )
-        self._masking = Masking(mask_token(tokenizer), begin_token(tokenizer), vocab_size)
+        self._masking = Masking(mask_token(tokenizer), begin_token(tokenizer), tokenizer.get_vocab_size())
         self._most_frequent = _most_frequent(training, tokenizer)
         self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
         self._evaluation_tokens = MIN_VALIDATION_TOKENS
@@ -115,16 +113,6 @@ class MaskedLanguageModelMethod(SingleLossMethod):
 
 def _pieces(guesses: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(torch.split(guesses, _GUESSED_TOKENS), torch.split(targets, _GUESSED_TOKENS), strict=True)
-
-
-def _body(shape: TransformerArchitecture, vocab_size: int) -> BodyDescription:
-    return BodyDescription(
-        architecture=shape,
-        input=InputKind.TEXT,
-        granularity=Granularity.TOKENS,
-        vocab_size=vocab_size,
-        bidirectional=True,
-    )
 
 
 def _tokenizer(assignment: Assignment, spec: Spec, log: Log) -> Tokenizer:

@@ -4,7 +4,8 @@ from tokenizers import Tokenizer
 
 from app.contract.checkpoint import MODEL_FOLDER
 from app.contract.messages import Assignment, Resolved
-from app.contract.model_folder import TOKENIZER_NAME
+from app.contract.model_folder import TOKENIZER_NAME, BodyDescription, Granularity, InputKind
+from app.contract.specs.architectures import TextArchitecture
 from app.contract.specs.tokenizers import TokenizerSpec
 from worker.data.failures import BadData
 from worker.data.text import Tokens, learned_tokenizer, tokenised
@@ -26,6 +27,16 @@ def tokenizer_of(assignment: Assignment, spec: TokenizerSpec, log: Log) -> Token
     return learned_tokenizer(assignment.dataset, spec, assignment.cache_dir, log)
 
 
+def text_body(architecture: TextArchitecture, tokenizer: Tokenizer, *, bidirectional: bool = False) -> BodyDescription:
+    return BodyDescription(
+        architecture=architecture,
+        input=InputKind.TEXT,
+        granularity=Granularity.TOKENS,
+        vocab_size=tokenizer.get_vocab_size(),
+        bidirectional=bidirectional,
+    )
+
+
 def split_text(assignment: Assignment, tokenizer: Tokenizer, log: Log) -> tuple[Tokens, Tokens]:
     """Training and validation tokens: the tail of the text is held back, or a data set of its own validates."""
     tokens = tokenised(assignment.dataset, tokenizer, assignment.cache_dir, log)
@@ -37,9 +48,11 @@ def split_text(assignment: Assignment, tokenizer: Tokenizer, log: Log) -> tuple[
     return tokens[:cut], tokens[cut:]
 
 
-def windows_of(tokens: Tokens, tokenizer: Tokenizer, context_length: int) -> Windows:
+def windows_of(tokens: Tokens, tokenizer: Tokenizer, body: BodyDescription) -> Windows:
     """Windows of the whole context, or of all the text where it is shorter."""
-    return Windows(tokens, begin_token(tokenizer), max(1, min(context_length, len(tokens))))
+    shape = body.architecture
+    assert isinstance(shape, TextArchitecture)
+    return Windows(tokens, begin_token(tokenizer), max(1, min(shape.context_length, len(tokens))))
 
 
 def evaluation_tokens(resolved: Resolved, train_data: StepSource) -> int:

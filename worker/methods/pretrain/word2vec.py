@@ -12,55 +12,62 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from app.contract.messages import Assignment, Resolved
-from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
+from app.contract.model_folder import ModelDescription
 from app.contract.specs import PretrainSpec
+from app.contract.specs.methods import NegativeSampling
 from app.contract.specs.methods import Word2Vec as Spec
+from app.contract.specs.training import TrainingOptions
 from worker.data.failures import BadData
 from worker.data.skip_gram import SkipGramSampler, sampled_for_evaluation, sampled_windows
 from worker.data.text import Tokens, token_counts
 from worker.data.tokenizers import special_tokens
 from worker.data.windows import WindowSource
 from worker.export import export_model
-from worker.methods.example_method import described
+from worker.methods.pretrain.start import Start
 from worker.methods.pretrain.text_stream import (
     MIN_VALIDATION_TOKENS,
     evaluation_tokens,
     split_text,
+    text_body,
     tokenizer_of,
     windows_of,
 )
-from worker.models.skip_gram import SkipGram, Word2Vec
+from worker.models.skip_gram import Word2Vec
 from worker.training.protocols import Batch, Log
 from worker.training.single_loss import SingleLossMethod
 
 
 def prepare(assignment: Assignment, log: Log) -> "Word2VecMethod":
     spec = assignment.spec
-    assert isinstance(spec, PretrainSpec)
+    assert isinstance(spec.method, NegativeSampling)
+    start = _new(assignment, spec, log) if isinstance(spec, PretrainSpec) else Start.continued(assignment)
+    training, validation = split_text(assignment, start.text_tokenizer, log)
+    return Word2VecMethod(start, spec.method, spec.training, training, validation)
+
+
+def _new(assignment: Assignment, spec: PretrainSpec, log: Log) -> Start:
     assert isinstance(spec.method, Spec)
     tokenizer = tokenizer_of(assignment, spec.method.tokenizer, log)
-    training, validation = split_text(assignment, tokenizer, log)
-    return Word2VecMethod(spec, spec.method, tokenizer, training, validation)
+    return Start.new(spec, text_body(spec.method.architecture, tokenizer), tokenizer)
 
 
 class Word2VecMethod(SingleLossMethod):
     """The loss is that of a pair of a centre and a context, its share of negatives included, in nats."""
 
     def __init__(
-        self, spec: PretrainSpec, method: Spec, tokenizer: Tokenizer, training: Tokens, validation: Tokens
+        self,
+        start: Start,
+        method: NegativeSampling,
+        options: TrainingOptions,
+        training: Tokens,
+        validation: Tokens,
     ) -> None:
-        options, shape = spec.training, method.architecture
-        self.model = Word2Vec(SkipGram(shape, tokenizer.get_vocab_size()))
-        self.tokenizer = tokenizer
-        body = BodyDescription(
-            architecture=shape,
-            input=InputKind.TEXT,
-            granularity=Granularity.TOKENS,
-            vocab_size=tokenizer.get_vocab_size(),
-        )
-        self._description = described(spec, body)
+        assert isinstance(start.module, Word2Vec)
+        self.model = start.module
+        self.tokenizer = tokenizer = start.text_tokenizer
+        self._description = start.description
         windows, self._validation = (
-            windows_of(part, tokenizer, shape.context_length) for part in (training, validation)
+            windows_of(part, tokenizer, start.description.body) for part in (training, validation)
         )
         counts = _word_counts(training, tokenizer)
         self._sampler = SkipGramSampler.of(counts, method.window, method.negative_samples, method.subsampling)
@@ -105,7 +112,8 @@ def _word_counts(tokens: Tokens, tokenizer: Tokenizer) -> NDArray[np.int64]:
     counts[special_tokens(tokenizer)] = 0
     if np.count_nonzero(counts) < 2:
         raise BadData(
-            f"The text has {np.count_nonzero(counts)} words that are frequent enough to have a vector. Give more text, "
-            "or a smaller method.tokenizer.min_count."
+            f"The text has {np.count_nonzero(counts)} words that are in the vocabulary, which takes those that are "
+            "frequent enough in the text that it is learned from. Give more text, or a smaller "
+            "method.tokenizer.min_count where the vocabulary is learned."
         )
     return counts

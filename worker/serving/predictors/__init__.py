@@ -26,6 +26,11 @@ PREDICTORS: dict[MethodKey, Callable[[LoadedModel], Predictor]] = {
     ("finetune", "classification"): classification,
     ("finetune", "sequence_labeling"): sequence_labeling,
     ("finetune", "regression"): regression,
+    ("finetune", "causal_language_model"): causal_language_model,
+    ("finetune", "masked_language_model"): masked_language_model,
+    ("finetune", "word2vec"): word2vec,
+    ("finetune", "autoencoder"): autoencoder,
+    ("finetune", "gan"): gan,
 }
 
 

@@ -213,6 +213,53 @@ def test_a_parent_whose_body_does_not_fit_is_told_with_what_would(
         assert named in error.detail
 
 
+def test_a_pretraining_goes_on_from_a_parent_of_its_own_method(
+    jobs: Jobs, database: Database, store: FolderStore
+) -> None:
+    more = make_dataset(database).id
+    read_on = submit(jobs, finetune(make_model(database, store).id, more, method={"type": "causal_language_model"}))
+    assert (read_on.status, read_on.spec["training"]["optimizer"]["learning_rate"]) == (JobStatus.QUEUED, 5e-4)
+    again = submit(jobs, finetune(read_on.id, more, method={"type": "causal_language_model"}))
+    assert again.status is JobStatus.WAITING
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_pretraining_does_not_go_on_from_a_parent_of_another_method(
+    jobs: Jobs, database: Database, store: FolderStore, is_done: bool
+) -> None:
+    """A classifier has a language model's body and no head to tell tokens by; nor will one that still trains."""
+    root = make_job(database)
+    spec = finetune(root.id, make_dataset(database, "labeled_text").id)
+    classifier = make_job(database, spec=spec, status=JobStatus.SUCCEEDED, parent_job_id=root.id)
+    parent = make_model(database, store, job=classifier).id if is_done else submit(jobs, spec).id
+    error = refused(jobs, finetune(parent, make_dataset(database).id, method={"type": "causal_language_model"}))
+    assert error.code is ErrorCode.PARENT_INCOMPATIBLE
+    assert error.errors[0].location == "parent"
+    for named in (
+        parent,
+        "is a model of the method classification",
+        "takes a parent of the method causal_language_model",
+        "From this parent: classification",
+    ):
+        assert named in error.detail
+
+
+def test_what_is_continued_is_trained_as_a_whole(jobs: Jobs, database: Database, store: FolderStore) -> None:
+    spec = finetune(make_model(database, store).id, make_dataset(database).id, method={"type": "causal_language_model"})
+    error = refused(jobs, spec | {"strategy": {"type": "frozen"}})
+    assert error.errors[0].location == "strategy.type"
+    assert "no new head" in error.detail
+
+
+def test_only_a_variational_parent_has_a_divergence_to_weigh(jobs: Jobs, database: Database) -> None:
+    vectors = make_dataset(database, "vectors").id
+    method = {"type": "autoencoder", "variational": {"kl_weight": 0.5}}
+    plain, variational = submit(jobs, autoencoder(vectors)), submit(jobs, autoencoder(vectors, variational={}))
+    assert submit(jobs, finetune(variational.id, vectors, method=method)).status is JobStatus.WAITING
+    error = refused(jobs, finetune(plain.id, vectors, method=method))
+    assert error.errors[0].location == "method.variational"
+
+
 @pytest.mark.parametrize(
     ("body", "dataset", "told"),
     [
