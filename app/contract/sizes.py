@@ -74,11 +74,12 @@ def memory_bytes(
     *,
     body_is_trained: bool = True,
 ) -> int:
-    """Weights, gradients, optimizer state and the activations of one micro-batch; not the process itself (0.3 GB), nor
-    the data that it holds."""
+    """Weights, gradients, optimizer state, the average of weights and the activations of one micro-batch; not the
+    process itself (0.3 GB), nor the data that it holds."""
     total = num_parameters(method, body, num_outputs)
     trained = total if body_is_trained else total - body_parameters(body)
-    states = total + trained * (1 + _optimizer_numbers(training.optimizer))
+    averages = int(training.weight_average is not None)
+    states = total + trained * (1 + _optimizer_numbers(training.optimizer) + averages)
     micro_batch_size = training.batch_size // training.gradient_accumulation_steps
     loads = [_body_load(body, tokens_per_example)] if body_is_trained else []
     loads.append(_head_load(method, body, num_outputs, tokens_per_example))

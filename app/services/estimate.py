@@ -15,6 +15,7 @@ from app.contract.base import Contract
 from app.contract.messages import GPU_QUEUE
 from app.contract.model_folder import InputKind
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
+from app.contract.specs.methods import Classification
 from app.contract.specs.training import Duration
 from app.db import workers
 from app.db.session import Database, now
@@ -112,8 +113,17 @@ def _load(planned: Plan) -> DataLoad:
         num_tokens = dataset.size_bytes / _bytes_per_token(planned) * (1 - held_back)
         num_windows = max(1, int(num_tokens + 1) // window - 1)
         return DataLoad(num_windows, min(training.batch_size, num_windows), min(window, max(1.0, num_tokens)))
-    num_examples = max(1, round(dataset.num_examples * (1 - held_back)))
+    num_examples = max(1, round(_examples_of_an_epoch(planned) * (1 - held_back)))
     return DataLoad(num_examples, min(training.batch_size, num_examples), _tokens_per_example(planned))
+
+
+def _examples_of_an_epoch(planned: Plan) -> int:
+    """Down-sampling takes of each label as many as the rarest has."""
+    method, profile = planned.spec.method, planned.dataset.profile
+    if isinstance(method, Classification) and method.sampling == "down_sample":
+        assert planned.num_outputs is not None
+        return planned.num_outputs * int(min(profile["labels"].values()))
+    return planned.dataset.num_examples
 
 
 def _tokens_per_example(planned: Plan) -> float | None:

@@ -103,8 +103,10 @@ VARIANTS: Mapping[str, Case] = {
     "autoencoder-of-vectors": Case(autoencoder.of_vectors),
     "classification-from-a-gan": Case(gan.classified),
     "gan-of-vectors": Case(gan.of_vectors, gan.outputs, falls="validation_loss"),
+    "gan-by-averaged-weights": Case(gan.by_averaged_weights, gan.outputs, falls="validation_loss"),
     "autoencoder-denoising-and-variational": Case(autoencoder.denoising_and_variational),
     "language-model-continued-from-an-lstm": Case(continued.an_lstm, logits_of_tokens),
+    "classification-of-balanced-text": Case(classification.of_balanced_text, examples=texts_alone),
     "classification-by-a-linear-probe": Case(classification.of_vectors_by_a_linear_probe),
     "classification-from-an-lstm": Case(
         partial(classification.of_text, architecture=language_model.LSTM), examples=texts_alone

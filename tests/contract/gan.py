@@ -13,11 +13,15 @@ from tests.contract.assignments import finetuning, pretraining
 NOISE_SIZE = 16
 
 
-def of_images(folder: Path) -> Assignment:
+def of_images(folder: Path, **training: Any) -> Assignment:
     """Dark ones, whose brightness is learned first."""
     folder.mkdir(parents=True, exist_ok=True)
     method = {"type": "gan", "architecture": {"type": "conv", "channels": [8, 8], "dropout": 0.1}}
-    return _gan(folder, datasets.images(folder, brightness=60), method, num_steps=60, learning_rate=2e-3)
+    return _gan(folder, datasets.images(folder, brightness=60), method, num_steps=60, learning_rate=2e-3, **training)
+
+
+def by_averaged_weights(folder: Path) -> Assignment:
+    return of_images(folder, weight_average={"decay": 0.9})
 
 
 def of_vectors(folder: Path) -> Assignment:
@@ -47,6 +51,7 @@ def _gan(
     num_steps: int,
     learning_rate: float,
     batch_size: int = 16,
+    **training: Any,
 ) -> Assignment:
     """A game takes more steps than a descent, and smaller ones: its players must not run away from each other."""
     return pretraining(
@@ -57,4 +62,5 @@ def _gan(
         batch_size=batch_size,
         optimizer={"type": "adam", "learning_rate": learning_rate, "betas": [0.5, 0.99]},
         schedule={"type": "constant"},
+        **training,
     )

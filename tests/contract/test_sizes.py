@@ -17,7 +17,7 @@ from app.contract.specs.architectures import (
     SkipgramArchitecture,
     TransformerArchitecture,
 )
-from app.contract.specs.training import Adam, Optimizer, Sgd, TrainingOptions
+from app.contract.specs.training import Adam, Optimizer, Sgd, TrainingOptions, WeightAverage
 from worker.models.building import build_module
 from worker.models.gan import Gan
 
@@ -149,6 +149,17 @@ def test_memory_holds_weights_gradients_and_optimizer_state(optimizer: Optimizer
     assert sizes.memory_bytes(LANGUAGE_MODEL, body, None, options) == pytest.approx(
         4 * numbers_a_parameter * count, rel=0.01
     )
+
+
+def test_averaged_weights_are_in_memory_once_more() -> None:
+    def memory(average: WeightAverage | None, *, body_is_trained: bool = True) -> int:
+        options = TrainingOptions(weight_average=average)
+        return sizes.memory_bytes(CLASSIFICATION, text(), 2, options, body_is_trained=body_is_trained)
+
+    total = sizes.num_parameters(CLASSIFICATION, text(), 2)
+    trained = total - sizes.body_parameters(text())
+    assert memory(WeightAverage()) - memory(None) == 4 * total
+    assert memory(WeightAverage(), body_is_trained=False) - memory(None, body_is_trained=False) == 4 * trained
 
 
 def test_only_a_micro_batch_is_in_memory() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worker.data.order import ShuffledOrder
+from worker.data.order import StreamedOrder, shuffled
 from worker.data.text import Tokens
 
 Draw = Callable[[dict[str, Tensor], np.random.Generator], dict[str, Tensor]]
@@ -60,7 +60,7 @@ class WindowSource:
         self._windows = windows
         self._batch_size = min(batch_size, len(windows))
         self._num_micro_batches = min(num_micro_batches, self._batch_size)
-        self._order = ShuffledOrder(len(windows), self._batch_size, seed)
+        self._order = StreamedOrder(shuffled(len(windows), seed), self._batch_size)
         self._seed = seed
 
     @property

@@ -20,7 +20,7 @@ from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture
 from app.contract.specs.training import TrainingOptions
 from worker.data.arrays import read_array_data
 from worker.data.examples import Answers, DataSet, Subset
-from worker.data.order import Indices
+from worker.data.order import Epochs, Indices
 from worker.data.splits import split
 from worker.data.steps import ExampleSteps
 from worker.export import export_model
@@ -51,9 +51,12 @@ class LearnsFromExamples(BasicMethod, Generic[Model]):
         sides: Sides,
         options: TrainingOptions,
         tokenizer: Tokenizer | None = None,
+        *,
+        epochs: Epochs | None = None,
     ) -> None:
+        """`epochs`, in places within the training side: where one is anything but each example once."""
         num_micro_batches = options.gradient_accumulation_steps
-        steps = ExampleSteps(sides.training, options.batch_size, num_micro_batches, options.seed)
+        steps = ExampleSteps(sides.training, options.batch_size, num_micro_batches, options.seed, epochs)
         super().__init__(model, steps, num_validation_examples=len(sides.validation))
         self.model = model
         self._validation = sides.validation

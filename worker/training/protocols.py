@@ -23,7 +23,8 @@ class StepSource(Protocol):
     """Training data, cut into optimizer steps. Stateless: any thread may ask for any step at any time."""
 
     @property
-    def num_examples(self) -> int: ...
+    def num_examples(self) -> int:
+        """Of an epoch."""
 
     @property
     def steps_per_epoch(self) -> float:

@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 from app.contract.checkpoint import checkpoint_folder_name
 from app.contract.messages import CheckpointLine, FinishedLine, MetricsLine, ReportLine, Resolved
 from app.contract.specs.training import TrainingOptions
+from worker.training.averaging import MovingAverage
 from worker.training.checkpoints import environment, read_state, write_checkpoint
 from worker.training.feeder import batches
 from worker.training.optim import ScheduledOptimizer
@@ -51,10 +53,11 @@ class Trainer:
         self._artifacts_dir = output_dir / "artifacts"
         self._report = report
         self._stop = stop
+        groups = method.parameter_groups()
         self._optimizers = {
-            name: ScheduledOptimizer(parameters, options, resolved.total_steps)
-            for name, parameters in method.parameter_groups().items()
+            name: ScheduledOptimizer(parameters, options, resolved.total_steps) for name, parameters in groups.items()
         }
+        self._average = MovingAverage(chain.from_iterable(groups.values()), options.weight_average)
         self._report_every = min(max(1, resolved.total_steps // REPORTS), LONGEST_REPORT_STEPS)
         self._progress = Progress()
         self._pace = Pace()
@@ -92,6 +95,7 @@ class Trainer:
         for optimizer in self._optimizers.values():
             optimizer.prepare(step)
         self._progress.add(self._method.train_step(micro_batches, self._optimizers))
+        self._average.update(step)
         self._evaluated = {}
         self._pace.add(time.perf_counter() - began)
 
@@ -112,7 +116,9 @@ class Trainer:
 
     def _evaluate(self) -> bool:
         """Whether this is the best evaluation so far."""
-        self._evaluated = checked(self._method.evaluate(), self._progress.step)
+        with self._average.applied():
+            values = self._method.evaluate()
+        self._evaluated = checked(values, self._progress.step)
         self._send_metrics(self._evaluated)
         return self._progress.judge(self._evaluated["validation_loss"], self._options.early_stopping)
 
@@ -121,7 +127,9 @@ class Trainer:
         since who takes the files may still read those of an earlier one."""
         folder = self._artifacts_dir / checkpoint_folder_name(self._progress.step)
         folder.mkdir(parents=True, exist_ok=True)
-        for artifact in self._method.artifacts(folder):
+        with self._average.applied():
+            artifacts = self._method.artifacts(folder)
+        for artifact in artifacts:
             self._report(artifact)
 
     def _keep(self) -> None:
@@ -133,12 +141,13 @@ class Trainer:
         state = {
             "progress": self._progress.state(),
             "module": self._method.module.state_dict(),
+            "average": self._average.state(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
         }
         folder = write_checkpoint(
             self._checkpoints_dir,
             step=step,
-            export=self._method.export,
+            export=self._export,
             state=state,
             metrics=self._evaluated,
             is_best=self._progress.best_step == step,
@@ -147,9 +156,14 @@ class Trainer:
         self._kept_step = step
         self._report(CheckpointLine(step=step, path=folder))
 
+    def _export(self, folder: Path) -> None:
+        with self._average.applied():
+            self._method.export(folder)
+
     def _restore(self, folder: Path) -> None:
         state = read_state(folder)
         self._method.module.load_state_dict(state["module"])
+        self._average.load_state(state["average"])
         for name, optimizer in self._optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self._progress = Progress.from_state(state["progress"])

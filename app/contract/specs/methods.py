@@ -138,6 +138,34 @@ class Classification(Contract):
     """Cross-entropy over a label set; a linear head on the parent's body."""
 
     type: Literal["classification"] = "classification"
+    label_smoothing: Annotated[
+        float,
+        Field(
+            ge=0.0,
+            lt=1.0,
+            description="The share of an answer that is spread over all labels (Szegedy et al. 2016, section 7).",
+        ),
+    ] = 0.0
+    class_weights: Literal["balanced"] | None = Field(
+        default=None,
+        description="balanced: an example counts n / (k n_c), for n examples of k labels, n_c of its own, so that each "
+        "label counts the same (King and Zeng 2001).",
+    )
+    sampling: Literal["balanced", "down_sample"] | None = Field(
+        default=None,
+        description="Which examples an epoch has. balanced: as many of each label, drawn with replacement, as many in "
+        "all as there are. down_sample: of each label as many as the rarest has, others in each epoch. Default: each "
+        "once.",
+    )
+
+    @model_validator(mode="after")
+    def _labels_are_balanced_once(self) -> Self:
+        if self.class_weights and self.sampling:
+            raise ValueError(
+                f"class_weights {self.class_weights!r} and sampling {self.sampling!r} both make labels count the same; "
+                "together rare ones would count for more than frequent ones. Leave one of them out"
+            )
+        return self
 
 
 class SequenceLabeling(Contract):

@@ -74,6 +74,16 @@ class EarlyStopping(Contract):
     min_delta: Annotated[float, Field(ge=0.0)] = 0.0
 
 
+class WeightAverage(Contract):
+    """An exponential moving average of the weights (Polyak and Juditsky 1992 for the plain mean). Evaluations and the
+    model take the average; training goes on from the weights themselves. In step t, from 0, the decay is at most
+    (1 + t) / (10 + t)."""
+
+    decay: Annotated[
+        float, Field(gt=0.0, lt=1.0, description="What of the average stays in a step; it spans about 1 / (1 - decay).")
+    ] = 0.999
+
+
 class TrainingOptions(Contract):
     duration: Duration = Duration(epochs=3.0)
     batch_size: Annotated[
@@ -93,6 +103,7 @@ class TrainingOptions(Contract):
     checkpoint_every: Duration | None = Field(default=None, description="Default: with each evaluation.")
     keep_checkpoints: Annotated[int, Field(ge=1, le=10_000)] = 3
     early_stopping: EarlyStopping | None = None
+    weight_average: WeightAverage | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @model_validator(mode="after")

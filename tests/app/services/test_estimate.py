@@ -12,7 +12,7 @@ from app.db.tables import DEFAULT_PROJECT_ID, JobRow
 from app.services.estimate import Estimate, Estimates
 from app.settings import Settings
 from app.storage import FolderStore
-from tests.factories import language_model_spec, make_dataset, make_model
+from tests.factories import PROFILES, language_model_spec, make_dataset, make_model
 
 
 @pytest.fixture
@@ -52,6 +52,22 @@ def test_epochs_are_counted_over_what_is_not_held_back(estimates: Estimates, dat
     other = make_dataset(database, "vectors")
     held_apart = estimate(estimates, autoencoder(dataset.id, **options, validation_dataset=other.id))
     assert held_apart.total_steps == 32
+
+
+def test_an_epoch_of_down_sampling_is_as_short_as_the_rarest_label_makes_it(
+    estimates: Estimates, database: Database, store: FolderStore
+) -> None:
+    """Of 1,000 texts with 40 of the rarest of two labels: 80, less a tenth, in batches of 8."""
+    profile = PROFILES["labeled_text"] | {"labels": {"bad": 40, "good": 960}}
+    dataset = make_dataset(database, "labeled_text", num_examples=1_000, profile=profile)
+    spec = {
+        "kind": "finetune",
+        "parent": make_model(database, store).id,
+        "dataset": dataset.id,
+        "method": {"type": "classification", "sampling": "down_sample"},
+        "training": {"duration": {"epochs": 10}, "batch_size": 8, "validation_fraction": 0.1},
+    }
+    assert estimate(estimates, spec).total_steps == 90
 
 
 def test_parameters_of_a_finetune_are_those_of_its_parent_and_a_head(
