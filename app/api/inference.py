@@ -31,7 +31,7 @@ class InputsRequest(InferenceBody):
     """Inputs are given as they were uploaded: a text, a list of features, an image as nested lists or base64.
 
     Sequence labeling takes a text or `{"tokens": [...]}`: `start` and `end` of its spans count the characters of that
-    text, or those tokens, the end exclusive.
+    text, or those tokens, the end exclusive. Semantic role labeling takes `{"tokens": [...], "predicate": index}`.
     """
 
     inputs: list[Any]

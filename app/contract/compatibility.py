@@ -43,6 +43,9 @@ METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
     ("finetune", "sequence_labeling"): MethodTraits(
         dataset_kinds={InputKind.TEXT: "tagged_tokens"}, granularities=frozenset({Granularity.TOKENS})
     ),
+    ("finetune", "semantic_role_labeling"): MethodTraits(
+        dataset_kinds={InputKind.TEXT: "semantic_roles"}, granularities=frozenset({Granularity.TOKENS})
+    ),
     ("finetune", "regression"): MethodTraits(
         dataset_kinds={InputKind.TEXT: "scored_text", InputKind.FEATURES: "scored_vectors"}
     ),

@@ -25,6 +25,7 @@ from app.contract.specs.training import Optimizer, Sgd, TrainingOptions
 BYTES_PER_NUMBER = 4  # weights, gradients and optimizer state are fp32, whatever the precision
 KERNEL_AREA = 9
 MASKED_SHARE = 0.15  # of the tokens that a masked language model reads, those that it is to tell
+MARK_WIDTH = 10  # of what tells a role labeler which word is the predicate
 WORDS_BESIDE_A_WORD = 15  # contexts and negatives of each, with the usual window
 #: A product costs a multiplication and an addition; its backward pass is two more products (Kaplan et al. 2020).
 FORWARD_FLOPS, BACKWARD_FLOPS = 2, 4
@@ -129,12 +130,26 @@ def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int 
             return _decoder_parameters(body) + _linear(width_of(body), 1)
         case _:
             assert num_outputs is not None, f"{method} has a head"
-            return _prediction_head(body) + _linear(width_of(body), num_outputs)
+            return _task_parameters(method, body, num_outputs)
+
+
+def _task_parameters(method: MethodKey, body: BodyDescription, num_outputs: int) -> int:
+    if method == ("finetune", "semantic_role_labeling"):
+        return _role_weights(body, num_outputs) + 2 * MARK_WIDTH + 17 * width_of(body) + num_outputs
+    return _prediction_head(body) + _linear(width_of(body), num_outputs)
 
 
 def _chain_parameters(num_tags: int) -> int:
     """Of a conditional random field: scores of each pair of tags, and of each tag as the first and as the last."""
     return num_tags * num_tags + 2 * num_tags
+
+
+def _role_weights(body: BodyDescription, num_roles: int) -> int:
+    """What a role labeler applies to each word: both directions of its LSTM, a layer over the states of two words, and
+    that which tells roles; without the mark of the predicate and biases."""
+    width = width_of(body)
+    lstm = 2 * 4 * width * (width + MARK_WIDTH + width)
+    return lstm + 4 * width * width + width * num_roles
 
 
 def _prediction_head(body: BodyDescription) -> int:
@@ -169,8 +184,15 @@ def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None
         case "gan", _:
             return _adversary_load(_body_load(body, tokens_per_example))
         case _:
-            times = tokens_per_example if method == ("finetune", "sequence_labeling") else 1
-            return Load(times * width_of(body) * (num_outputs or 1), times * (num_outputs or 1))
+            return _task_load(method, body, num_outputs or 1, tokens_per_example)
+
+
+def _task_load(method: MethodKey, body: BodyDescription, num_outputs: int, tokens_per_example: int) -> Load:
+    if method == ("finetune", "semantic_role_labeling"):
+        kept = (2 * (4 + 2) + 4 + 1) * width_of(body)  # gates and states of both directions, two words', a layer
+        return Load(tokens_per_example * _role_weights(body, num_outputs), tokens_per_example * kept)
+    times = tokens_per_example if method == ("finetune", "sequence_labeling") else 1
+    return Load(times * width_of(body) * num_outputs, times * num_outputs)
 
 
 def _adversary_load(body: Load) -> Load:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 OUTSIDE = "O"
+#: The label of the predicate itself among semantic roles (PropBank, Palmer et al. 2005).
+PREDICATE = "V"
 _BEGINS, _GOES_ON = "B-", "I-"
 
 
@@ -47,6 +49,11 @@ def spans(tags: Iterable[str]) -> Iterator[Span]:
         end = place + 1
     if label:
         yield Span(label, start, end)
+
+
+def arguments(roles: Iterable[str]) -> Iterator[Span]:
+    """The spans of well-formed roles, but for the predicate's own."""
+    return (span for span in spans(roles) if span.label != PREDICATE)
 
 
 def _marks_a_span(tag: str) -> bool:

@@ -63,15 +63,7 @@ def _aligned(name: str, tokens_value: Any, tags_value: Any) -> tuple[tuple[str, 
 def _semantic_roles(values: Sequence[Any]) -> SemanticRoles:
     tokens, roles = _aligned("roles", values[0], values[2])
     _check_bio(roles)
-    return SemanticRoles(tokens, _index(values[1], len(tokens)), roles)
-
-
-def _index(value: Any, length: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise BadValue(f"predicate must be the index of a token, not {shown(value)}.")
-    if not 0 <= value < length:
-        raise BadValue(f"predicate {shown(value)} is no index of the {length} tokens (from 0).")
-    return value
+    return SemanticRoles(tokens, fields.index_of("predicate", values[1], len(tokens)), roles)
 
 
 def _check_bio(roles: Sequence[str]) -> None:

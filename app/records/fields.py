@@ -145,3 +145,12 @@ def strings(name: str, value: Any) -> tuple[str, ...]:
     if not value:
         raise BadValue(f"{name} is empty.")
     return tuple(filled_string(f"{name}[{index}]", item) for index, item in enumerate(value))
+
+
+def index_of(name: str, value: Any, length: int) -> int:
+    """Which of `length` tokens, from 0."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadValue(f"{name} must be the index of a token, not {shown(value)}.")
+    if not 0 <= value < length:
+        raise BadValue(f"{name} {shown(value)} is no index of the {length} tokens (from 0).")
+    return value

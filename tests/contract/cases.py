@@ -18,6 +18,7 @@ from tests.contract import (
     language_model,
     masked_language_model,
     regression,
+    semantic_roles,
     tagged_words,
     word2vec,
 )
@@ -79,6 +80,7 @@ CASES: Mapping[MethodKey, Case] = {
     ("pretrain", "regression"): Case(regression.pretrained),
     ("finetune", "classification"): Case(classification.of_text, examples=texts_alone),
     ("finetune", "sequence_labeling"): tagger_case(tagged_words.from_a_masked_language_model),
+    ("finetune", "semantic_role_labeling"): tagger_case(semantic_roles.from_a_masked_language_model),
     ("finetune", "regression"): Case(regression.of_vectors),
     ("finetune", "causal_language_model"): Case(continued.a_language_model, logits_of_tokens),
     ("finetune", "masked_language_model"): Case(continued.a_masked_language_model, logits_of_tokens),
@@ -117,6 +119,11 @@ VARIANTS: Mapping[str, Case] = {
         partial(tagged_words.from_a_language_model, architecture=language_model.RNN)
     ),
     "sequence-labeling-from-word-vectors": tagger_case(tagged_words.from_word_vectors),
+    "semantic-roles-from-a-language-model": tagger_case(semantic_roles.from_a_language_model),
+    "semantic-roles-from-an-lstm": tagger_case(
+        partial(semantic_roles.from_a_language_model, architecture=language_model.LSTM)
+    ),
+    "semantic-roles-from-word-vectors": tagger_case(semantic_roles.from_word_vectors),
     "regression-of-text": Case(regression.of_text, examples=texts_alone),
     "regression-of-text-from-an-rnn": Case(
         partial(regression.of_text, architecture=language_model.RNN), examples=texts_alone

@@ -63,7 +63,7 @@ def outputs(module: Any, batch: dict[str, Tensor]) -> Tensor:
 
 def sentences_alone(batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     """Without the padding that longer mates ask for."""
-    lengths = {"tokens": "lengths", "places": "num_words", "tags": "num_words"}
+    lengths = {"tokens": "lengths", "places": "num_words", "tags": "num_words", "roles": "num_words"}
     return [
         {
             name: tensor[row : row + 1, : int(batch[lengths[name]][row])] if name in lengths else tensor[row : row + 1]

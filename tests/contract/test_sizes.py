@@ -67,6 +67,7 @@ MASKED = ("pretrain", "masked_language_model")
 LANGUAGE_MODEL, AUTOENCODER = ("pretrain", "causal_language_model"), ("pretrain", "autoencoder")
 GAN = ("pretrain", "gan")
 LABELING = ("finetune", "sequence_labeling")
+ROLES = ("finetune", "semantic_role_labeling")
 CLASSIFICATION, REGRESSION = ("finetune", "classification"), ("finetune", "regression")
 CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (LANGUAGE_MODEL, text(), None),
@@ -90,6 +91,8 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (LABELING, text(), 4),
     (LABELING, text(bidirectional=True), 4),
     (LABELING, words(), 4),
+    (ROLES, text(bidirectional=True), 4),
+    (ROLES, words(), 4),
     (CLASSIFICATION, image((3, 9, 7), ConvArchitecture(channels=(4,))), 6),
     (REGRESSION, features(3, 11), 1),
     (REGRESSION, words(), 1),
@@ -105,7 +108,7 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
 @pytest.mark.parametrize(("method", "body", "num_outputs"), CASES)
 def test_parameters_are_counted_exactly(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> None:
     kind, method_type = method
-    labels = tuple(range(num_outputs)) if method in (CLASSIFICATION, LABELING) and num_outputs else None
+    labels = tuple(range(num_outputs)) if method in (CLASSIFICATION, LABELING, ROLES) and num_outputs else None
     description = ModelDescription.model_validate(
         {
             "kind": kind,

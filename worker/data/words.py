@@ -51,6 +51,11 @@ class SubWords:
         bounds = even_bounds([len(tokens) for tokens in cut], self._room)
         return [self._row(cut, start, end) for start, end in bounds]
 
+    def row_around(self, words: Sequence[str], place: int) -> WordRow:
+        """The word at `place`, and as many on both sides of it as the context holds."""
+        cut = self._cut(words)
+        return self._row(cut, *bounds_around([len(tokens) for tokens in cut], place, self._room))
+
     def _row(self, cut: Sequence[list[int]], start: int, end: int) -> WordRow:
         tokens, places = [self._begin_token], []
         for word in cut[start:end]:
@@ -81,6 +86,19 @@ def even_bounds(lengths: Sequence[int], room: int) -> list[tuple[int, int]]:
             size = 0
         size += length
     return [*zip(starts, [*starts[1:], len(lengths)], strict=True)]
+
+
+def bounds_around(lengths: Sequence[int], place: int, room: int) -> tuple[int, int]:
+    """Bounds of the longest stretch that grows from `place` word by word, to both sides in turn, and fits in `room`."""
+    start, end, room = place, place + 1, room - lengths[place]
+    grew = True
+    while grew:
+        grew = False
+        if start > 0 and lengths[start - 1] <= room:
+            start, room, grew = start - 1, room - lengths[start - 1], True
+        if end < len(lengths) and lengths[end] <= room:
+            end, room, grew = end + 1, room - lengths[end], True
+    return start, end
 
 
 class Ragged:

@@ -4,7 +4,7 @@ A method is `prepare(assignment, log) -> Method` in a file of its own.
 """
 
 from app.contract.compatibility import MethodKey
-from worker.methods.finetune import classification, sequence_labeling
+from worker.methods.finetune import classification, semantic_role_labeling, sequence_labeling
 from worker.methods.finetune import regression as finetune_regression
 from worker.methods.pretrain import autoencoder, causal_language_model, gan, masked_language_model, word2vec
 from worker.methods.pretrain import regression as pretrain_regression
@@ -19,6 +19,7 @@ BUILDERS: dict[MethodKey, Builder] = {
     ("pretrain", "regression"): pretrain_regression.prepare,
     ("finetune", "classification"): classification.prepare,
     ("finetune", "sequence_labeling"): sequence_labeling.prepare,
+    ("finetune", "semantic_role_labeling"): semantic_role_labeling.prepare,
     ("finetune", "regression"): finetune_regression.prepare,
     ("finetune", "causal_language_model"): causal_language_model.prepare,
     ("finetune", "masked_language_model"): masked_language_model.prepare,

@@ -24,6 +24,7 @@ from worker.models.heads import Classifier, Regressor
 from worker.models.language_model import CausalBody, CausalLanguageModel
 from worker.models.mlp import MlpBody, MlpDecoder
 from worker.models.recurrent import Recurrent
+from worker.models.role_labeler import RoleLabeler
 from worker.models.skip_gram import SkipGram, Word2Vec
 from worker.models.tagger import Tagger
 from worker.models.transformer import Transformer
@@ -108,6 +109,11 @@ def _tagger(description: ModelDescription) -> nn.Module:
     return Tagger(build_body(description.body), [*map(str, description.labels)], crf=description.crf)
 
 
+def _role_labeler(description: ModelDescription) -> nn.Module:
+    assert description.labels is not None
+    return RoleLabeler(build_body(description.body), [*map(str, description.labels)])
+
+
 def _regressor(description: ModelDescription) -> nn.Module:
     assert description.target_size is not None
     return Regressor(build_body(description.body), description.target_size)
@@ -122,6 +128,7 @@ MODULES: Mapping[MethodKey, Callable[[ModelDescription], nn.Module]] = {
     ("pretrain", "regression"): _regressor,
     ("finetune", "classification"): _classifier,
     ("finetune", "sequence_labeling"): _tagger,
+    ("finetune", "semantic_role_labeling"): _role_labeler,
     ("finetune", "regression"): _regressor,
     ("finetune", "causal_language_model"): _causal_language_model,
     ("finetune", "masked_language_model"): _masked_language_model,

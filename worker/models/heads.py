@@ -32,13 +32,11 @@ def encode_example(body: Body, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 class Task(nn.Module):
-    """A body with one linear layer on top; over an encoder, behind a prediction head, as stock encoders have it."""
+    """A body with something of its own on top."""
 
-    def __init__(self, body: Body, num_outputs: int) -> None:
+    def __init__(self, body: Body) -> None:
         super().__init__()
         self.body = body
-        self.transform = PredictionHead(body.width) if isinstance(body, Encoder) else nn.Identity()
-        self.head = nn.Linear(body.width, num_outputs)
         self._body_is_frozen = False
 
     def freeze_body(self) -> None:
@@ -53,13 +51,22 @@ class Task(nn.Module):
             self.body.eval()
         return self
 
+
+class LinearTask(Task):
+    """One linear layer on top; over an encoder, behind a prediction head, as stock encoders have it."""
+
+    def __init__(self, body: Body, num_outputs: int) -> None:
+        super().__init__(body)
+        self.transform = PredictionHead(body.width) if isinstance(body, Encoder) else nn.Identity()
+        self.head = nn.Linear(body.width, num_outputs)
+
     def read(self, batch: Mapping[str, Tensor]) -> Tensor:
         """-> what the head makes of each example [B, outputs]"""
         outputs: Tensor = self.head(self.transform(encode_example(self.body, batch)))
         return outputs
 
 
-class Classifier(Task):
+class Classifier(LinearTask):
     """A logit a label."""
 
     def __init__(self, body: Body, num_labels: int) -> None:
@@ -70,7 +77,7 @@ class Classifier(Task):
         return self.read(batch)
 
 
-class Regressor(Task):
+class Regressor(LinearTask):
     """The head reads onto standardised targets, on which the loss is taken; answers are in the targets' own units."""
 
     def __init__(self, body: Body, target_size: int) -> None:

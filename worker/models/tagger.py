@@ -14,7 +14,7 @@ from torch import Tensor
 from app.contract.tags import are_bio, follows
 from worker.models.body import Body
 from worker.models.chain import FORBIDDEN, Chain, LinearChain, best_paths, marginals, negative_log_likelihoods
-from worker.models.heads import Task
+from worker.models.heads import LinearTask
 
 #: Pairs of tags of all rows that are weighed at a time in decoding: 64 MiB of fp32.
 MAX_PAIRS = 1 << 24
@@ -27,7 +27,7 @@ def encode_words(body: Body, batch: Mapping[str, Tensor]) -> Tensor:
     return words
 
 
-class Tagger(Task):
+class Tagger(LinearTask):
     """A batch has what the body reads, `places` int64 [B, W] and `num_words` int64 [B]; to learn from, `tags` int64
     [B, W], behind the words what cross-entropy leaves out."""
 

@@ -179,6 +179,14 @@ class SequenceLabeling(Contract):
     )
 
 
+class SemanticRoleLabeling(Contract):
+    """The role that each word plays for a given predicate: a bidirectional LSTM over the body's vectors and a mark of
+    the predicate (Shi and Lin 2019); the best well-formed sequence of BIO roles is told."""
+
+    type: Literal["semantic_role_labeling"] = "semantic_role_labeling"
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0, description="In training, around the LSTM.")] = 0.3
+
+
 class FinetuneRegression(Contract):
     """Mean squared error; a linear head on the parent's body, or the parent's own where it is a regression."""
 
@@ -230,7 +238,8 @@ ContinuedMethod = (
     | ContinuedGan
 )
 FinetuneMethod = Annotated[
-    Classification | SequenceLabeling | FinetuneRegression | ContinuedMethod, Field(discriminator="type")
+    Classification | SequenceLabeling | SemanticRoleLabeling | FinetuneRegression | ContinuedMethod,
+    Field(discriminator="type"),
 ]
 
 #: What a method trains with where the user is silent: merged under the user's `training`.
@@ -275,6 +284,11 @@ TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
         "schedule": {"type": "linear", "warmup_steps": 20},
     },
     ("finetune", "sequence_labeling"): {
+        "duration": {"epochs": 10.0},
+        "optimizer": {"type": "adamw", "learning_rate": 2e-3, "weight_decay": 0.01},
+        "schedule": {"type": "linear", "warmup_steps": 20},
+    },
+    ("finetune", "semantic_role_labeling"): {
         "duration": {"epochs": 10.0},
         "optimizer": {"type": "adamw", "learning_rate": 2e-3, "weight_decay": 0.01},
         "schedule": {"type": "linear", "warmup_steps": 20},

@@ -102,7 +102,7 @@ def num_outputs(spec: PretrainSpec | FinetuneSpec, dataset: DatasetRow, parent: 
         case "autoencoder":
             assert parent is not None
             return parent.body.code_size if parent.variational else None
-        case "classification" | "sequence_labeling":
+        case "classification" | "sequence_labeling" | "semantic_role_labeling":
             return len(profile["labels"]) + int(profile.get("uncounted_labels") or 0)
         case "regression":
             return int(profile["target_size"])

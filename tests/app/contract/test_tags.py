@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from app.contract.tags import Span, are_bio, follows, mended, spans
+from app.contract.tags import Span, are_bio, arguments, follows, mended, spans
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,10 @@ def test_spans_end_where_another_begins_or_nothing_goes_on() -> None:
     tags = ["B-A", "I-A", "B-A", "O", "B-B", "B-A", "I-A"]
 
     assert [*spans(tags)] == [Span("A", 0, 2), Span("A", 2, 3), Span("B", 4, 5), Span("A", 5, 7)]
+
+
+def test_the_predicate_is_no_argument() -> None:
+    assert [*arguments(["B-A0", "O", "B-V", "I-V", "B-A1"])] == [Span("A0", 0, 1), Span("A1", 4, 5)]
 
 
 def test_what_goes_on_with_nothing_begins() -> None:

@@ -109,6 +109,12 @@ def tagger(folder: Path, seed: int = 0) -> Path:
     return write_model(folder, "finetune", "sequence_labeling", TEXT_BODY | {"bidirectional": True}, seed, labels=tags)
 
 
+def role_labeler(folder: Path, seed: int = 0) -> Path:
+    roles = ("B-A0", "B-A1", "B-V", "I-A1", "O")
+    body = TEXT_BODY | {"bidirectional": True}
+    return write_model(folder, "finetune", "semantic_role_labeling", body, seed, labels=roles)
+
+
 def feature_classifier(folder: Path, seed: int = 0) -> Path:
     return write_model(folder, "finetune", "classification", FEATURE_BODY, seed, labels=(3, 5, 8))
 

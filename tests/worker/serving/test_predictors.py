@@ -94,6 +94,16 @@ def test_batch_mates_change_no_answer(make: Make, inputs: list[Any], tmp_path: P
         assert together[0] != approximately(together[1])
 
 
+def test_batch_mates_change_no_roles(tmp_path: Path) -> None:
+    _, predictor = made(models.role_labeler, tmp_path)
+    questions = [{"tokens": text.split(), "predicate": len(text.split()) // 2} for text in TEXTS]
+
+    together = answers(predictor.predict, questions)
+
+    assert together == answers(predictor.predict, questions, alone=True)
+    assert len({tuple(output["roles"]) for output in together}) == len(TEXTS)
+
+
 def test_a_classifier_of_texts_tells_the_softmax_of_its_logits(tmp_path: Path) -> None:
     loaded, predictor = made(models.text_classifier, tmp_path)
     assert isinstance(loaded.module, Classifier)

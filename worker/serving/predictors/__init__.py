@@ -13,6 +13,7 @@ from worker.serving.predictors.gan import gan
 from worker.serving.predictors.masked_language_model import masked_language_model
 from worker.serving.predictors.protocol import Predictor
 from worker.serving.predictors.regression import regression
+from worker.serving.predictors.semantic_role_labeling import semantic_role_labeling
 from worker.serving.predictors.sequence_labeling import sequence_labeling
 from worker.serving.predictors.word2vec import word2vec
 
@@ -25,6 +26,7 @@ PREDICTORS: dict[MethodKey, Callable[[LoadedModel], Predictor]] = {
     ("pretrain", "regression"): regression,
     ("finetune", "classification"): classification,
     ("finetune", "sequence_labeling"): sequence_labeling,
+    ("finetune", "semantic_role_labeling"): semantic_role_labeling,
     ("finetune", "regression"): regression,
     ("finetune", "causal_language_model"): causal_language_model,
     ("finetune", "masked_language_model"): masked_language_model,
