@@ -10,17 +10,32 @@ class MethodTraits(Contract):
     """`dataset_kinds` maps the input a body takes to the kind of data set that teaches this method on it.
 
     A fine-tune takes a parent whose body reads one of these inputs at one of `granularities`; and where it inherits
-    more than the body, one that was last trained by one of `parent_methods`.
+    more than the body, one that was last trained by one of `parent_methods`. `augmentations` are those fields of
+    `training.augmentation` that leave an example's answer true.
     """
 
     dataset_kinds: dict[InputKind, str]
     granularities: frozenset[Granularity] = frozenset(Granularity)
     parent_methods: frozenset[str] | None = None
+    augmentations: frozenset[str] = frozenset()
 
 
-def _continued(method: str, dataset_kinds: dict[InputKind, str]) -> MethodTraits:
+#: What `training.augmentation` can do to an example, by what that is.
+AUGMENTATIONS: dict[InputKind, frozenset[str]] = {
+    InputKind.TEXT: frozenset({"token_dropout"}),
+    InputKind.FEATURES: frozenset({"mixup_alpha", "noise_std"}),
+    InputKind.IMAGE: frozenset({"mixup_alpha", "noise_std", "shift_pixels", "crop_area"}),
+}
+_ALL_AUGMENTATIONS = frozenset().union(*AUGMENTATIONS.values())
+#: An autoencoder answers with what it reads: blends and noise would be learned too. (`denoising` asks for clean ones.)
+_MOVEMENTS = frozenset({"shift_pixels", "crop_area"})
+
+
+def _continued(
+    method: str, dataset_kinds: dict[InputKind, str], augmentations: frozenset[str] = frozenset()
+) -> MethodTraits:
     """Of a pretraining method that goes on from a parent of its own kind."""
-    return MethodTraits(dataset_kinds=dataset_kinds, parent_methods=frozenset({method}))
+    return MethodTraits(dataset_kinds=dataset_kinds, parent_methods=frozenset({method}), augmentations=augmentations)
 
 
 _EXAMPLES = {InputKind.FEATURES: "vectors", InputKind.IMAGE: "images"}
@@ -30,29 +45,37 @@ METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
     ("pretrain", "causal_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
     ("pretrain", "masked_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
     ("pretrain", "word2vec"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
-    ("pretrain", "autoencoder"): MethodTraits(dataset_kinds=_EXAMPLES),
+    ("pretrain", "autoencoder"): MethodTraits(dataset_kinds=_EXAMPLES, augmentations=_MOVEMENTS),
     ("pretrain", "gan"): MethodTraits(dataset_kinds=_EXAMPLES),
-    ("pretrain", "regression"): MethodTraits(dataset_kinds={InputKind.FEATURES: "scored_vectors"}),
+    ("pretrain", "regression"): MethodTraits(
+        dataset_kinds={InputKind.FEATURES: "scored_vectors"}, augmentations=_ALL_AUGMENTATIONS
+    ),
     ("finetune", "classification"): MethodTraits(
         dataset_kinds={
             InputKind.TEXT: "labeled_text",
             InputKind.FEATURES: "labeled_vectors",
             InputKind.IMAGE: "labeled_images",
-        }
+        },
+        augmentations=_ALL_AUGMENTATIONS,
     ),
     ("finetune", "sequence_labeling"): MethodTraits(
-        dataset_kinds={InputKind.TEXT: "tagged_tokens"}, granularities=frozenset({Granularity.TOKENS})
+        dataset_kinds={InputKind.TEXT: "tagged_tokens"},
+        granularities=frozenset({Granularity.TOKENS}),
+        augmentations=_ALL_AUGMENTATIONS,
     ),
     ("finetune", "semantic_role_labeling"): MethodTraits(
-        dataset_kinds={InputKind.TEXT: "semantic_roles"}, granularities=frozenset({Granularity.TOKENS})
+        dataset_kinds={InputKind.TEXT: "semantic_roles"},
+        granularities=frozenset({Granularity.TOKENS}),
+        augmentations=_ALL_AUGMENTATIONS,
     ),
     ("finetune", "regression"): MethodTraits(
-        dataset_kinds={InputKind.TEXT: "scored_text", InputKind.FEATURES: "scored_vectors"}
+        dataset_kinds={InputKind.TEXT: "scored_text", InputKind.FEATURES: "scored_vectors"},
+        augmentations=_ALL_AUGMENTATIONS,
     ),
     ("finetune", "causal_language_model"): _continued("causal_language_model", {InputKind.TEXT: "text"}),
     ("finetune", "masked_language_model"): _continued("masked_language_model", {InputKind.TEXT: "text"}),
     ("finetune", "word2vec"): _continued("word2vec", {InputKind.TEXT: "text"}),
-    ("finetune", "autoencoder"): _continued("autoencoder", _EXAMPLES),
+    ("finetune", "autoencoder"): _continued("autoencoder", _EXAMPLES, _MOVEMENTS),
     ("finetune", "gan"): _continued("gan", _EXAMPLES),
 }
 
@@ -78,6 +101,11 @@ def fits(method: MethodKey, body: BodyDescription, parent_method: str) -> bool:
     traits = METHOD_TRAITS[method]
     takes_method = traits.parent_methods is None or parent_method in traits.parent_methods
     return takes_method and body.input in traits.dataset_kinds and body.granularity in traits.granularities
+
+
+def augmentations(method: MethodKey, read: InputKind) -> frozenset[str]:
+    """The fields of `training.augmentation` that a job of this method takes on such examples."""
+    return METHOD_TRAITS[method].augmentations & AUGMENTATIONS[read]
 
 
 def dataset_fits(wanted_kind: str, actual_kind: str) -> bool:

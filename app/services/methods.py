@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 from pydantic import create_model
 
 from app.contract.base import Contract
-from app.contract.compatibility import ARCHITECTURE_INPUTS, METHOD_TRAITS, MethodKey
+from app.contract.compatibility import ARCHITECTURE_INPUTS, METHOD_TRAITS, MethodKey, augmentations
 from app.contract.errors import NotFound
 from app.contract.model_folder import Granularity, InputKind
 from app.contract.specs import FinetuneSpec, PretrainSpec
@@ -40,7 +40,8 @@ class ParentsView(Contract):
 
 class MethodView(Contract):
     """`dataset_kinds`: for each input, the kind of data set that teaches the method on it. `defaults`: what a job has
-    where its body is silent. `parents` is null for a pretraining, which has none.
+    where its body is silent. `parents` is null for a pretraining, which has none. `augmentations`: for each input, the
+    fields of `training.augmentation` that fit.
     """
 
     kind: Literal["pretrain", "finetune"]
@@ -48,6 +49,7 @@ class MethodView(Contract):
     description: str
     architectures: list[ArchitectureView]
     dataset_kinds: dict[InputKind, str]
+    augmentations: dict[InputKind, list[str]]
     parents: ParentsView | None
     defaults: dict[str, Any]
     schema_url: str
@@ -90,6 +92,7 @@ def _view(key: MethodKey) -> MethodView:
         description=_described(method),
         architectures=[_architecture(each) for each in _architectures(method)],
         dataset_kinds=traits.dataset_kinds,
+        augmentations={read: sorted(augmentations(key, read)) for read in traits.dataset_kinds},
         parents=parents if kind == "finetune" else None,
         defaults=_example(kind, type_).model_dump(mode="json", exclude={"kind", *_PLACEHOLDERS}),
         schema_url=f"/v1/methods/{kind}/{type_}/schema",

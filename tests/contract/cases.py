@@ -108,7 +108,9 @@ VARIANTS: Mapping[str, Case] = {
     "gan-by-averaged-weights": Case(gan.by_averaged_weights, gan.outputs, falls="validation_loss"),
     "autoencoder-denoising-and-variational": Case(autoencoder.denoising_and_variational),
     "language-model-continued-from-an-lstm": Case(continued.an_lstm, logits_of_tokens),
-    "classification-of-balanced-text": Case(classification.of_balanced_text, examples=texts_alone),
+    "classification-of-balanced-text-with-gaps": Case(classification.of_balanced_text_with_gaps, examples=texts_alone),
+    "classification-of-images-never-seen-twice-alike": Case(classification.of_images_never_seen_twice_alike),
+    "regression-of-mixed-vectors-by-averaged-weights": Case(regression.of_mixed_vectors_by_averaged_weights),
     "classification-by-a-linear-probe": Case(classification.of_vectors_by_a_linear_probe),
     "classification-from-an-lstm": Case(
         partial(classification.of_text, architecture=language_model.LSTM), examples=texts_alone

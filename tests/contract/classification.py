@@ -1,4 +1,4 @@
-"""Classifiers: of texts from a language model, and of vectors on an autoencoder's body that stays as it is."""
+"""Classifiers: of texts from a language model, of images, and of vectors on a body that stays as it is."""
 
 from pathlib import Path
 from typing import Any
@@ -8,15 +8,23 @@ from tests.contract import autoencoder, datasets, language_model, masked_languag
 from tests.contract.assignments import finetuning
 
 
-def of_text(
-    folder: Path, architecture: language_model.Shape = language_model.TRANSFORMER, **options: Any
-) -> Assignment:
+def of_text(folder: Path, architecture: language_model.Shape = language_model.TRANSFORMER) -> Assignment:
     parent = language_model.assignment(folder, architecture)
-    return finetuning(folder, datasets.labeled_text(folder), parent, {"type": "classification", **options})
+    return finetuning(folder, datasets.labeled_text(folder), parent, {"type": "classification"})
 
 
-def of_balanced_text(folder: Path) -> Assignment:
-    return of_text(folder, sampling="balanced", label_smoothing=0.05)
+def of_balanced_text_with_gaps(folder: Path) -> Assignment:
+    parent = language_model.assignment(folder)
+    method = {"type": "classification", "sampling": "balanced", "label_smoothing": 0.05}
+    return finetuning(folder, datasets.labeled_text(folder), parent, method, augmentation={"token_dropout": 0.1})
+
+
+def of_images_never_seen_twice_alike(folder: Path) -> Assignment:
+    parent = autoencoder.of_images(folder)
+    method = {"type": "classification", "sampling": "down_sample"}
+    augmentation = {"shift_pixels": 1, "crop_area": 0.8, "noise_std": 0.1, "mixup_alpha": 0.1}
+    data = datasets.images(folder, kind="labeled_images")
+    return finetuning(folder, data, parent, method, augmentation=augmentation)
 
 
 def of_text_from_a_masked_language_model(folder: Path) -> Assignment:

@@ -34,11 +34,14 @@ def vectors(folder: Path, kind: str = "vectors") -> DatasetInput:
     return dataset(path, kind)
 
 
-def images(folder: Path, brightness: int = 128) -> DatasetInput:
-    _, pixels = _examples(int(np.prod(IMAGE_SHAPE)))
-    path = folder / "images.npz"
-    np.savez(path, images=(brightness + 40 * pixels).clip(0, 255).astype(np.uint8).reshape(-1, *IMAGE_SHAPE))
-    return dataset(path, "images")
+def images(folder: Path, brightness: int = 128, kind: str = "images") -> DatasetInput:
+    """`labels` as those of vectors."""
+    hidden, pixels = _examples(int(np.prod(IMAGE_SHAPE)))
+    path = folder / f"{kind}.npz"
+    seen = (brightness + 40 * pixels).clip(0, 255).astype(np.uint8).reshape(-1, *IMAGE_SHAPE)
+    answers: dict[str, Any] = {"labels": (hidden[:, 0] > 0).astype(int)} if kind == "labeled_images" else {}
+    np.savez(path, images=seen, **answers)
+    return dataset(path, kind)
 
 
 def labeled_text(folder: Path) -> DatasetInput:

@@ -20,6 +20,13 @@ def of_vectors(folder: Path) -> Assignment:
     return finetuning(folder, parent.dataset, parent, {"type": "regression"})
 
 
+def of_mixed_vectors_by_averaged_weights(folder: Path) -> Assignment:
+    parent = pretrained(folder)
+    augmentation, average = {"mixup_alpha": 0.2, "noise_std": 0.1}, {"decay": 0.9}
+    method = {"type": "regression"}
+    return finetuning(folder, parent.dataset, parent, method, augmentation=augmentation, weight_average=average)
+
+
 def of_text(folder: Path, architecture: language_model.Shape = language_model.TRANSFORMER) -> Assignment:
     parent = language_model.assignment(folder, architecture)
     return finetuning(folder, datasets.scored_text(folder), parent, {"type": "regression"})

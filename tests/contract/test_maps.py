@@ -6,10 +6,11 @@ from typing import Any, get_args
 
 import pytest
 
-from app.contract.compatibility import METHOD_TRAITS, MethodKey
+from app.contract.compatibility import AUGMENTATIONS, METHOD_TRAITS, MethodKey
 from app.contract.specs.job import PretrainSpec
 from app.contract.specs.methods import TRAINING_DEFAULTS, FinetuneMethod, PretrainMethod
 from app.contract.specs.tokenizers import TokenizerSpec
+from app.contract.specs.training import Augmentation
 from tests.contract.cases import CASES, VARIANTS
 from worker.methods import BUILDERS
 from worker.models.building import MODULES
@@ -54,3 +55,9 @@ def test_every_architecture_and_every_tokenizer_is_in_the_suite(tmp_path: Path) 
 )
 def test_every_method_is_in_every_map(keys: Iterable[MethodKey]) -> None:
     assert set(keys) == METHODS
+
+
+def test_every_augmentation_fits_some_input_and_some_method() -> None:
+    fields = set(Augmentation.model_fields)
+    assert set().union(*AUGMENTATIONS.values()) == fields
+    assert set().union(*(traits.augmentations for traits in METHOD_TRAITS.values())) == fields

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.data.windows import RedrawnWindows, Windows, WindowSource
+from worker.data.redrawn import RedrawnSteps
+from worker.data.windows import Windows, WindowSource
 
 SELECTED = 0.15
 MASKED, RANDOM = 0.8, 0.1
@@ -49,9 +50,9 @@ class Masking:
         return np.where(chance < MASKED, self.mask_token, np.where(chance < MASKED + RANDOM, at_random, targets))
 
 
-def masked_windows(source: WindowSource, masking: Masking, seed: int) -> RedrawnWindows:
+def masked_windows(source: WindowSource, masking: Masking, seed: int) -> RedrawnSteps:
     """Steps of shuffled windows, each masked anew whenever it comes."""
-    return RedrawnWindows(source, lambda batch, rng: masking.hidden(batch["tokens"], rng), seed)
+    return RedrawnSteps(source, lambda batch, rng: masking.hidden(batch["tokens"], rng), seed)
 
 
 def masked_for_evaluation(

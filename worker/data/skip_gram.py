@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.data.windows import RedrawnWindows, Windows, WindowSource
+from worker.data.redrawn import RedrawnSteps
+from worker.data.windows import Windows, WindowSource
 
 #: Mikolov et al. 2013b, section 2.2: better than the unigram distribution itself and than the uniform one.
 NEGATIVE_POWER = 0.75
@@ -69,9 +70,9 @@ class SkipGramSampler:
         return words[inside], present
 
 
-def sampled_windows(source: WindowSource, sampler: SkipGramSampler, seed: int) -> RedrawnWindows:
+def sampled_windows(source: WindowSource, sampler: SkipGramSampler, seed: int) -> RedrawnSteps:
     """Steps of shuffled stretches, sampled anew whenever they come."""
-    return RedrawnWindows(source, lambda batch, rng: sampler.sample(batch["targets"].numpy(), rng), seed)
+    return RedrawnSteps(source, lambda batch, rng: sampler.sample(batch["targets"].numpy(), rng), seed)
 
 
 def sampled_for_evaluation(

@@ -207,6 +207,12 @@ def mask_token(tokenizer: Tokenizer) -> int:
     return int(token)
 
 
+def stand_in_token(tokenizer: Tokenizer) -> int:
+    """What is read where a token was dropped: the mask, or else the unknown token, or else padding."""
+    found = (tokenizer.token_to_id(each) for each in (MASK_TOKEN, UNKNOWN_TOKEN, PADDING_TOKEN))
+    return next(int(token) for token in found if token is not None)
+
+
 def unknown_token(tokenizer: Tokenizer) -> int | None:
     """None where everything is known."""
     token: int | None = tokenizer.token_to_id(UNKNOWN_TOKEN)

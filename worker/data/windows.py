@@ -4,7 +4,7 @@ Training thus looks as inference does: whatever part of a text a model sees, a b
 Legend: N tokens, B batch, T window.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,6 @@ from torch import Tensor
 
 from worker.data.order import StreamedOrder, shuffled
 from worker.data.text import Tokens
-
-Draw = Callable[[dict[str, Tensor], np.random.Generator], dict[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +81,3 @@ class WindowSource:
 
     def _offset(self, epoch: int) -> int:
         return int(np.random.default_rng([self._seed, 2, epoch]).integers(self._windows.max_offset + 1))
-
-
-class RedrawnWindows:
-    """Steps of shuffled windows, each drawn from anew whenever it comes: `draw` makes a batch of one, by chance."""
-
-    def __init__(self, source: WindowSource, draw: Draw, seed: int) -> None:
-        self._source = source
-        self._draw = draw
-        self._seed = seed
-
-    @property
-    def num_examples(self) -> int:
-        return self._source.num_examples
-
-    @property
-    def steps_per_epoch(self) -> float:
-        return self._source.steps_per_epoch
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Those read, whatever is drawn of them."""
-        return self._source.tokens_per_step
-
-    def micro_batches(self, step: int) -> list[dict[str, Tensor]]:
-        rng = np.random.default_rng([self._seed, 3, step])
-        return [self._draw(batch, rng) for batch in self._source.micro_batches(step)]

@@ -17,16 +17,21 @@ from app.contract.messages import Assignment
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, Label, ModelDescription
 from app.contract.specs import FinetuneSpec, PretrainSpec
 from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture
-from app.contract.specs.training import TrainingOptions
+from app.contract.specs.training import Augmentation, TrainingOptions
 from worker.data.arrays import read_array_data
+from worker.data.augmentation import Augmenter
 from worker.data.examples import Answers, DataSet, Subset
 from worker.data.order import Epochs, Indices
+from worker.data.redrawn import RedrawnSteps
 from worker.data.splits import split
 from worker.data.steps import ExampleSteps
+from worker.data.tokenizers import stand_in_token
 from worker.export import export_model
+from worker.models.conv import ConvBody
+from worker.models.mlp import MlpBody
 from worker.models.standardization import Standardization
 from worker.training.basic_method import BasicMethod
-from worker.training.protocols import Batch, Log
+from worker.training.protocols import Batch, Log, StepSource
 from worker.training.single_loss import SingleLossMethod
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -56,7 +61,9 @@ class LearnsFromExamples(BasicMethod, Generic[Model]):
     ) -> None:
         """`epochs`, in places within the training side: where one is anything but each example once."""
         num_micro_batches = options.gradient_accumulation_steps
-        steps = ExampleSteps(sides.training, options.batch_size, num_micro_batches, options.seed, epochs)
+        steps: StepSource = ExampleSteps(sides.training, options.batch_size, num_micro_batches, options.seed, epochs)
+        if options.augmentation is not None:
+            steps = RedrawnSteps(steps, augmenter(options.augmentation, model, tokenizer), options.seed)
         super().__init__(model, steps, num_validation_examples=len(sides.validation))
         self.model = model
         self._validation = sides.validation
@@ -80,6 +87,13 @@ class ExampleMethod(LearnsFromExamples[Model], SingleLossMethod):
 
     def weight(self, batch: Batch) -> Tensor | int:
         return len(next(iter(batch.values())))
+
+
+def augmenter(spec: Augmentation, model: nn.Module, tokenizer: Tokenizer | None) -> Augmenter:
+    """Noise is measured by what the body takes for the data's own deviation."""
+    body = model.body
+    deviations = body.standardization.std.clone() if isinstance(body, MlpBody | ConvBody) else None
+    return Augmenter(spec, deviations, None if tokenizer is None else stand_in_token(tokenizer))
 
 
 def parted(

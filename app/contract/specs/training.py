@@ -84,6 +84,35 @@ class WeightAverage(Contract):
     ] = 0.999
 
 
+class Augmentation(Contract):
+    """What is done to examples in training, by chance and anew whenever one comes; never in validation. Null: not done.
+    Each is for certain inputs and methods, which `GET /v1/methods` tells."""
+
+    mixup_alpha: Annotated[float, Field(gt=0.0, le=100.0)] | None = Field(
+        default=None,
+        description="Vectors or images are mixed in pairs and their answers with them, in shares drawn from "
+        "Beta(alpha, alpha) (Zhang et al. 2018). 0.2 is usual, 1 takes all shares alike.",
+    )
+    noise_std: Annotated[float, Field(gt=0.0, le=100.0)] | None = Field(
+        default=None,
+        description="Of Gaussian noise added to vectors or images, where the data's own deviation is 1 (Bishop 1995).",
+    )
+    shift_pixels: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
+        default=None,
+        description="Images are moved by up to so many pixels each way, black where nothing moves in (He et al. 2016).",
+    )
+    crop_area: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        default=None,
+        description="Images are cut to a part of at least this share of their area, and scaled back (Szegedy et al. "
+        "2015).",
+    )
+    token_dropout: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        default=None,
+        description="How likely a token of a text is read as a mask, or where there is none as unknown or as padding "
+        "(Iyyer et al. 2015; Gal and Ghahramani 2016).",
+    )
+
+
 class TrainingOptions(Contract):
     duration: Duration = Duration(epochs=3.0)
     batch_size: Annotated[
@@ -104,6 +133,7 @@ class TrainingOptions(Contract):
     keep_checkpoints: Annotated[int, Field(ge=1, le=10_000)] = 3
     early_stopping: EarlyStopping | None = None
     weight_average: WeightAverage | None = None
+    augmentation: Augmentation | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.methods import SequenceLabeling
 from app.db import datasets
 from app.db.tables import DatasetRow
+from app.services.jobs.augmentation import check_augmentation
 from app.services.jobs.bodies import check_finetune, check_validation, num_outputs, pretrained_body
 from app.services.jobs.parents import Parent, find_parent
 from app.settings import GIB, Settings
@@ -48,6 +49,7 @@ def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, s
     if validation_id := spec.training.validation_dataset:
         check_validation(dataset, _dataset(session, project_id, validation_id, "training.validation_dataset"))
     _check_durations(spec, body)
+    check_augmentation(spec, body)
     return _sized(spec, dataset, parent, body, settings)
 
 

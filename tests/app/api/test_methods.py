@@ -29,6 +29,7 @@ def test_a_pretraining_tells_its_architectures_data_and_defaults(
     assert autoencoder["architectures"][1]["inputs"] == ["image"]
     assert autoencoder["architectures"][0]["defaults"]["hidden_widths"] == [128, 64]
     assert autoencoder["dataset_kinds"] == {"features": "vectors", "image": "images"}
+    assert autoencoder["augmentations"] == {"features": [], "image": ["crop_area", "shift_pixels"]}
     assert autoencoder["parents"] is None
     assert autoencoder["defaults"]["method"]["code_size"] == 32
 

@@ -76,8 +76,14 @@ class ClassificationMethod(ExampleMethod[Classifier]):
             self._weights = self._weights.to(self.compute.device)
 
     def total(self, batch: Batch) -> Tensor:
-        """batch: what the body reads, and `labels` int64 [B]"""
-        return self._losses(self.model(batch).float(), batch["labels"]).sum()
+        """batch: what the body reads, and `labels` int64 [B]; where examples are mixed, their partners' labels too, and
+        the share of their own (`worker.data.augmentation.mixed`)"""
+        logits = self.model(batch).float()
+        losses = self._losses(logits, batch["labels"])
+        if "partner_labels" in batch:
+            share = batch["share"]
+            losses = share * losses + (1 - share) * self._losses(logits, batch["partner_labels"])
+        return losses.sum()
 
     def metrics(self) -> Mapping[str, float]:
         batches = [(self.model(batch).float(), batch["labels"]) for batch in self.validation_batches()]

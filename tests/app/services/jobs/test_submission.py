@@ -21,6 +21,7 @@ from tests.app.services.jobs.conftest import RecordedWakes
 from tests.factories import (
     FEATURES_BODY,
     IMAGE_BODY,
+    TEXT_BODY,
     language_model_spec,
     make_checkpoint,
     make_dataset,
@@ -342,6 +343,50 @@ def test_a_duration_in_tokens_needs_a_method_that_counts_them(jobs: Jobs, databa
     error = refused(jobs, autoencoder(dataset.id) | {"training": {"duration": {"tokens": 5_000}}})
     assert error.errors[0].location == "training.duration.tokens"
     assert "5000" in error.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "dataset", "augmentation", "told"),
+    [
+        (
+            TEXT_BODY,
+            "labeled_text",
+            {"shift_pixels": 2},
+            ("shift_pixels is 2", "classification on text", "token_dropout"),
+        ),
+        (FEATURES_BODY, "labeled_vectors", {"crop_area": 0.5}, ("crop_area is 0.5", "mixup_alpha or noise_std")),
+        (IMAGE_BODY, "labeled_images", {"token_dropout": 0.1}, ("token_dropout is 0.1", "crop_area or mixup_alpha or")),
+        (IMAGE_BODY, "labeled_images", {"shift_pixels": 8}, ("shift_pixels is 8", "8x8 pixels", "less than 8")),
+    ],
+)
+def test_an_augmentation_that_does_not_fit_the_parent_is_told_with_what_would(
+    jobs: Jobs,
+    store: FolderStore,
+    *,
+    body: BodyDescription,
+    dataset: str,
+    augmentation: dict[str, Any],
+    told: tuple[str, ...],
+) -> None:
+    model, row = make_model(jobs.database, store, body=body), make_dataset(jobs.database, dataset)
+    spec = finetune(model.id, row.id) | {"training": {"augmentation": augmentation}}
+    error = refused(jobs, spec)
+    assert error.errors[0].location == f"training.augmentation.{next(iter(augmentation))}"
+    for named in told:
+        assert named in error.detail
+
+
+def test_an_augmentation_that_suits_the_parent_is_taken(jobs: Jobs, database: Database, store: FolderStore) -> None:
+    model, row = make_model(database, store, body=IMAGE_BODY), make_dataset(database, "labeled_images")
+    augmentation = {"shift_pixels": 7, "crop_area": 0.5, "noise_std": 0.1, "mixup_alpha": 0.2}
+    view = submit(jobs, finetune(model.id, row.id) | {"training": {"augmentation": augmentation}})
+    assert view.spec["training"]["augmentation"] == augmentation | {"token_dropout": None}
+
+
+def test_a_pretraining_that_answers_with_what_it_reads_takes_no_blends_of_it(jobs: Jobs, database: Database) -> None:
+    for method, told in (("autoencoder", "crop_area or shift_pixels"), ("gan", "Nothing of the kind fits")):
+        spec = autoencoder(make_dataset(database, "images").id) | {"training": {"augmentation": {"mixup_alpha": 0.2}}}
+        assert told in refused(jobs, spec | {"method": {"type": method}}).detail
 
 
 def test_a_model_with_too_many_parameters_is_refused_by_arithmetic(
