@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow chromium check openapi clean
+.PHONY: help install demo test test-slow chromium check documents clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -34,8 +34,9 @@ check: $(VENV)/.installed-test  ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-openapi: $(VENV)/.installed-test  ## write openapi.json anew after a change of the API
+documents: $(VENV)/.installed-test  ## write openapi.json and docs/methods.md anew after a change of the API
 	$(BIN)/python -m app.openapi
+	$(BIN)/python -m app.method_table
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -56,7 +56,8 @@ PROFILES: dict[str, dict[str, Any]] = {
     "scored_vectors": {"num_features": 4, "target_size": 1},
     "images": {"shape": [1, 8, 8]},
     "labeled_images": {"shape": [1, 8, 8], "labels": {"a": 5, "b": 5}, "num_labels": 2},
-    "tagged_tokens": {"labels": {"O": 10}, "num_labels": 1},
+    "tagged_tokens": {"labels": {"O": 10}, "num_labels": 1, "length": {"p50": 20, "p95": 40, "max": 60}},
+    "semantic_roles": {"labels": {"B-A0": 10}, "num_labels": 1, "length": {"p50": 20, "p95": 40, "max": 60}},
 }
 
 

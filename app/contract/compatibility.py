@@ -1,5 +1,7 @@
 """Which data and which parents each method takes. One table, for the API, the docs and the tests."""
 
+from enum import StrEnum
+
 from app.contract.base import Contract
 from app.contract.model_folder import BodyDescription, Granularity, InputKind
 
@@ -96,11 +98,29 @@ DATASET_KIND_COVERS: dict[str, frozenset[str]] = {
 }
 
 
-def fits(method: MethodKey, body: BodyDescription, parent_method: str) -> bool:
-    """Whether a fine-tune of this method can start from a parent with that body, last trained by `parent_method`."""
+class Misfit(StrEnum):
+    """What of a parent a fine-tune cannot start from."""
+
+    INPUT = "input"
+    GRANULARITY = "granularity"
+    METHOD = "method"
+
+
+def misfit(method: MethodKey, body: BodyDescription, parent_method: str) -> Misfit | None:
+    """Why a fine-tune of this method cannot start from a parent with that body, last trained by `parent_method`; None
+    where it can."""
     traits = METHOD_TRAITS[method]
-    takes_method = traits.parent_methods is None or parent_method in traits.parent_methods
-    return takes_method and body.input in traits.dataset_kinds and body.granularity in traits.granularities
+    if body.input not in traits.dataset_kinds:
+        return Misfit.INPUT
+    if body.granularity not in traits.granularities:
+        return Misfit.GRANULARITY
+    if traits.parent_methods is not None and parent_method not in traits.parent_methods:
+        return Misfit.METHOD
+    return None
+
+
+def fits(method: MethodKey, body: BodyDescription, parent_method: str) -> bool:
+    return misfit(method, body, parent_method) is None
 
 
 def augmentations(method: MethodKey, read: InputKind) -> frozenset[str]:

@@ -13,7 +13,7 @@ from app.contract.specs.methods import FinetuneMethod, PretrainMethod
 from app.contract.specs.training import TrainingOptions
 
 _SPECS: dict[str, type[PretrainSpec | FinetuneSpec]] = {"pretrain": PretrainSpec, "finetune": FinetuneSpec}
-_METHODS: dict[MethodKey, type[Contract]] = {
+METHODS: dict[MethodKey, type[Contract]] = {
     (kind, method.model_fields["type"].default): method
     for kind, union in (("pretrain", PretrainMethod), ("finetune", FinetuneMethod))
     for method in get_args(get_args(union)[0])
@@ -60,14 +60,14 @@ class MethodList(Contract):
 
 
 def all_methods() -> MethodList:
-    return MethodList(data=[_view(key) for key in _METHODS])
+    return MethodList(data=[_view(key) for key in METHODS])
 
 
 def schema_of(kind: str, type_: str) -> dict[str, Any]:
     """The JSON Schema of a job's body with that method. Raises NotFound."""
-    method = _METHODS.get((kind, type_))
+    method = METHODS.get((kind, type_))
     if method is None:
-        known = ", ".join(f"{kind}/{type_}" for kind, type_ in _METHODS)
+        known = ", ".join(f"{kind}/{type_}" for kind, type_ in METHODS)
         raise NotFound(f"There is no method {kind[:60]}/{type_[:60]}. There are: {known}.")
     spec = create_model(
         f"{kind}_{type_}",
@@ -80,7 +80,7 @@ def schema_of(kind: str, type_: str) -> dict[str, Any]:
 
 def _view(key: MethodKey) -> MethodView:
     kind, type_ = key
-    traits, method = METHOD_TRAITS[key], _METHODS[key]
+    traits, method = METHOD_TRAITS[key], METHODS[key]
     parents = ParentsView(
         inputs=list(traits.dataset_kinds),
         granularities=sorted(traits.granularities),
@@ -89,8 +89,8 @@ def _view(key: MethodKey) -> MethodView:
     return MethodView(
         kind="finetune" if kind == "finetune" else "pretrain",
         type=type_,
-        description=_described(method),
-        architectures=[_architecture(each) for each in _architectures(method)],
+        description=described(method),
+        architectures=[_architecture(each) for each in architectures_of(method)],
         dataset_kinds=traits.dataset_kinds,
         augmentations={read: sorted(augmentations(key, read)) for read in traits.dataset_kinds},
         parents=parents if kind == "finetune" else None,
@@ -106,7 +106,7 @@ def _example(kind: str, type_: str) -> PretrainSpec | FinetuneSpec:
     return spec.model_validate({"kind": kind, "method": {"type": type_}, **required})
 
 
-def _architectures(method: type[Contract]) -> list[type[Contract]]:
+def architectures_of(method: type[Contract]) -> list[type[Contract]]:
     """One class, or a union of them; a fine-tune has its parent's."""
     field = method.model_fields.get("architecture")
     if field is None or field.annotation is None:
@@ -118,11 +118,11 @@ def _architecture(architecture: type[Contract]) -> ArchitectureView:
     defaults = architecture().model_dump(mode="json")
     return ArchitectureView(
         type=defaults["type"],
-        description=_described(architecture),
+        description=described(architecture),
         inputs=sorted(ARCHITECTURE_INPUTS[defaults["type"]]),
         defaults=defaults,
     )
 
 
-def _described(contract: type[Contract]) -> str:
+def described(contract: type[Contract]) -> str:
     return " ".join((contract.__doc__ or "").split())

@@ -44,6 +44,15 @@ def images(folder: Path, brightness: int = 128, kind: str = "images") -> Dataset
     return dataset(path, kind)
 
 
+def labeled_images(folder: Path) -> DatasetInput:
+    """Whether a hidden number is positive, as a string."""
+    hidden, _ = _examples(1)
+    path = folder / "labeled_images.npz"
+    with np.load(images(folder).path) as made:
+        np.savez(path, images=made["images"], labels=np.where(hidden[:, 0] > 0, "plus", "minus"))
+    return dataset(path, "labeled_images")
+
+
 def labeled_text(folder: Path) -> DatasetInput:
     """Which topic a paragraph is of."""
     rows = [(paragraph, topic) for topic in TOPICS for paragraph in _paragraphs(topic)]

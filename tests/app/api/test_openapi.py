@@ -35,7 +35,7 @@ def references(value: Any) -> Iterator[str]:
 
 
 def test_the_committed_schema_is_that_of_the_code() -> None:
-    assert SCHEMA_PATH.read_text(encoding="utf-8") == rendered(), "run `make openapi` and look at what changes"
+    assert SCHEMA_PATH.read_text(encoding="utf-8") == rendered(), "run `make documents` and look at what changes"
 
 
 def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
