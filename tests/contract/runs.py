@@ -1,11 +1,12 @@
-"""Runs assignments: in this process, or in a real training process that can be killed."""
+"""Runs assignments: in this process, or in one of their own that can be killed."""
 
 import fcntl
+import multiprocessing
 import os
-import subprocess
-import sys
+import signal
 import threading
 from collections.abc import Iterable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -20,11 +21,16 @@ from app.contract.messages import (
     report_line_adapter,
 )
 from worker.methods import BUILDERS
+from worker.reporter import Reporter
 from worker.training.protocols import Method
 from worker.training.seed import seed_preparation
 from worker.training_run import run_assignment
 
 Series = dict[tuple[str, int], float]
+
+#: Forks of a process that has imported torch and computed nothing: the import would cost each of them seconds.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["worker.training_run"])
 
 
 def run_here(assignment: Assignment) -> list[ReportLine]:
@@ -38,26 +44,26 @@ def run_until_killed(assignment: Assignment, step: int) -> list[ReportLine]:
 
     A pipe of one page lets it run ahead of its reader by some twenty lines only.
     """
-    reading, writing = os.pipe()
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "worker.training_process", "--report-fd", str(writing)],
-        stdin=subprocess.PIPE,
-        pass_fds=(writing,),
-        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
-    )
-    os.close(writing)
-    assert process.stdin is not None
+    report, theirs = _FORKS.Pipe(duplex=False)
+    fcntl.fcntl(theirs.fileno(), fcntl.F_SETPIPE_SZ, 4096)
+    process = _FORKS.Process(target=_train, args=(assignment, theirs, torch.get_num_threads()))
+    process.start()
+    theirs.close()
     lines: list[ReportLine] = []
-    with os.fdopen(reading, "rb") as report, process.stdin as stdin:
-        stdin.write(assignment.model_dump_json().encode() + b"\n")
-        stdin.flush()
-        for line in report:
+    with os.fdopen(os.dup(report.fileno()), "rb") as told:
+        for line in told:
             lines.append(report_line_adapter.validate_json(line))
             if isinstance(lines[-1], MetricsLine) and lines[-1].step >= step:
                 process.kill()
-    assert process.wait() == -9
+    report.close()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     return lines
+
+
+def _train(assignment: Assignment, report: Connection, num_threads: int) -> None:
+    torch.set_num_threads(num_threads)
+    run_assignment(assignment, Reporter(report.fileno()).send, stop=threading.Event())
 
 
 def continued(assignment: Assignment, lines: Iterable[ReportLine]) -> Assignment:
