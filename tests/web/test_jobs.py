@@ -6,12 +6,16 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.contract.job import JobStatus
-from app.db.session import Database
+from app.contract.specs.job import job_spec_adapter
+from app.db import artifacts
+from app.db.session import Database, now
 from app.db.tables import JobRow
 from app.storage import FolderStore
-from tests.factories import language_model_spec, make_checkpoint, make_dataset, make_job
+from tests.factories import language_model_spec, make_checkpoint, make_dataset, make_job, put
 from tests.web.conftest import Complaints, Site
 from tests.web.running_jobs import move, report, tell
+from worker.supervisor.overfitting import judged
+from worker.supervisor.overfitting_report import REPORT_NAME
 
 pytestmark = pytest.mark.slow
 
@@ -195,3 +199,40 @@ def test_a_spec_shows_what_differs_from_its_parents(page: Page, database: Databa
     expect(row.locator("td")).to_have_text(["64", "32"])
     page.get_by_label("only what differs").check()
     expect(page.locator("#spec tbody tr:not(.differs)")).to_have_count(0)
+
+
+def test_a_job_tells_whether_it_overfits(page: Page, database: Database, store: FolderStore) -> None:
+    spec = language_model_spec(make_dataset(database).id, training={"early_stopping": {"patience": 3}})
+    job = make_job(database, spec=spec, status=JobStatus.SUCCEEDED)
+    curves = {"train_loss": [(10, 3.0), (20, 2.0), (30, 1.0)], "validation_loss": [(10, 3.1), (20, 2.5), (30, 4.0)]}
+    told = judged(job.id, job_spec_adapter.validate_python(spec), "text", curves)
+    keep_artifact(database, store, job, REPORT_NAME, told.model_dump_json().encode())
+    page.goto(f"/jobs/{job.id}")
+    panel = page.get_by_role("region", name="Overfitting")
+    expect(panel).to_contain_text("It overfits. The validation loss was lowest at step 20 (2.5) and rose to 4")
+    expect(panel).to_contain_text("Set, say, method.architecture.dropout to 0.2")
+    expect(panel.get_by_role("row", name="best")).to_have_text("best2022.50.5")
+    expect(panel.get_by_role("row", name="last")).to_have_text("last30143")
+    expect(panel).to_contain_text("training.early_stopping.patience 3")
+
+
+def test_a_job_without_a_report_has_no_panel_for_it(page: Page, running: JobRow) -> None:
+    page.goto(f"/jobs/{running.id}")
+    expect(page.locator("#progress")).to_have_text("20 / 100")
+    expect(page.get_by_role("region", name="Overfitting")).to_have_count(0)
+
+
+def keep_artifact(database: Database, store: FolderStore, job: JobRow, name: str, content: bytes) -> None:
+    key = f"{job.project_id}/jobs/{job.id}/attempt-1/artifacts/{name}"
+    stored = put(store, key, content)
+    with database.transaction() as session:
+        artifacts.upsert(
+            session,
+            job_id=job.id,
+            name=name,
+            key=key,
+            media_type="application/json",
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            at=now(session),
+        )

@@ -22,6 +22,7 @@ from worker.supervisor.child import UnreadableLine
 from worker.supervisor.endings import AttemptEnd, ProcessEnd, classify
 from worker.supervisor.failures import AttemptFailed, disk_full
 from worker.supervisor.lease import LeaseKeeper, LeaseLost, LeaseTimes
+from worker.supervisor.overfitting_report import write_overfitting_report
 from worker.supervisor.prepare import OUTPUT_FOLDER, Preparation, Prepared, resolved_of
 from worker.supervisor.progress import finished as finished_progress
 from worker.supervisor.publish import LOG_ARTIFACT, PublishedArtifact, Publisher
@@ -104,11 +105,11 @@ class _Attempt:
 
     def conclude(self, end: AttemptEnd) -> JobStatus:
         """Write the attempt's end, and with a success its model, in one transaction. Raises LeaseLost."""
-        log = self._publish_log()
+        files = self._publish_files()
 
         def apply(session: Session, row: JobRow) -> JobStatus:
-            if log is not None:
-                record_artifact(session, row, log)
+            for file in files:
+                record_artifact(session, row, file)
             return self._write_end(session, row, end)
 
         return self.lease.write(apply)
@@ -194,15 +195,16 @@ class _Attempt:
             lambda session, row: events.append(session, row.id, "warning", {"message": message}, now(session))
         )
 
-    def _publish_log(self) -> PublishedArtifact | None:
-        path = self.folder / LOG_ARTIFACT
-        if not path.exists():
-            return None
+    def _publish_files(self) -> list[PublishedArtifact]:
+        """The log, and the report on overfitting, made anew from the whole series however many attempts there were."""
+        publisher, log = Publisher(self.runner.store, self.claim), self.folder / LOG_ARTIFACT
         try:
-            return Publisher(self.runner.store, self.claim).log(path)
-        except OSError as error:  # a log is worth no attempt
-            _log.warning("log_not_kept", job_id=self.job.id, error=str(error))
-            return None
+            files = [publisher.log(log)] if log.exists() else []
+            reports = write_overfitting_report(self.runner.database, self.job, self.folder)
+            return files + [publisher.artifact(path.name, path, media_type) for path, media_type in reports]
+        except OSError as error:  # they are worth no attempt
+            _log.warning("files_not_kept", job_id=self.job.id, error=str(error))
+            return []
 
 
 def claim_next(

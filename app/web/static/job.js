@@ -10,6 +10,8 @@ import { EventStream } from "./stream.js";
 
 const MAX_POINTS = 2000;
 const MAX_EVENTS = 1000;
+const OVERFITTING = "overfitting-report.json";
+const VERDICTS = { overfits: "It overfits", does_not_overfit: "It does not overfit", still_learning: "It is still learning", not_judged: "Not judged" };
 const REFRESH_MILLISECONDS = 1000;
 const LOSSES = { train_loss: "train", validation_loss: "validation" };
 const TERMINAL = new Set(["succeeded", "failed", "cancelled"]);
@@ -155,6 +157,27 @@ function showArtifacts() {
   byId("artifacts").replaceChildren(rows.length ? h("table", {}, h("caption", { class: "hidden-text" }, "Files"), h("tbody", {}, rows)) : nothing("None yet."));
 }
 
+let shownReport = null; // the digest of the one on the page
+
+// Written when an attempt ends.
+async function showOverfitting() {
+  const file = artifacts.find(({ name }) => name === OVERFITTING);
+  if (!file || file.sha256 === shownReport) return;
+  shownReport = file.sha256;
+  const report = await call("GET", `${address}/artifacts/${OVERFITTING}`);
+  const row = (name, { step, train_loss: train, validation_loss: validation, gap }) =>
+    h("tr", {}, h("th", { scope: "row" }, name), [whole(step), figure(train), figure(validation), figure(gap)].map((text) => h("td", { class: "number" }, text)));
+  const heads = ["Evaluation", "Step", "Train loss", "Validation loss", "Gap"].map((text, place) => h("th", { scope: "col", class: place ? "number" : null }, text));
+  const remedies = Object.entries(flat(Object.fromEntries(report.remedies.map(({ field, value }) => [field, value]))));
+  byId("overfitting").replaceChildren(
+    h("p", { class: `note${report.overfits ? " warn" : ""}` }, h("strong", {}, `${VERDICTS[report.verdict]}. `), report.finding),
+    h("p", {}, report.advice),
+    ...(report.best ? [h("table", {}, h("caption", { class: "hidden-text" }, "The best evaluation and the last"), h("thead", {}, h("tr", {}, heads)), h("tbody", {}, row("best", report.best), row("last", report.last)))] : []),
+    h("p", { class: "small muted" }, remedies.length ? `In force: ${remedies.map((pair) => pair.join(" ")).join(", ")}.` : "No remedy is in force."),
+  );
+  byId("overfitting-panel").hidden = false;
+}
+
 // ---- curves
 
 const showCurves = framed(() => {
@@ -264,6 +287,7 @@ function refresh() {
     showJob();
     showCheckpoints();
     showArtifacts();
+    showOverfitting().catch((error) => say(error.message));
     follow();
   }, REFRESH_MILLISECONDS);
 }
@@ -279,6 +303,7 @@ byId("events").scrollTop = byId("events").scrollHeight;
 showJob();
 showCheckpoints();
 showArtifacts();
+showOverfitting().catch((error) => say(error.message));
 onLive(false);
 follow();
 loadSeries().catch((error) => say(error.message));

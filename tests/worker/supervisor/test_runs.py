@@ -12,6 +12,8 @@ from tests.support.scripted_training import weights_after
 from tests.support.training_jobs import TrainingJobs, traced
 from tests.support.waiting import wait_until
 from tests.worker.supervisor.conftest import StartTrainer
+from worker.supervisor.overfitting import OverfittingReport
+from worker.supervisor.overfitting_report import READABLE_NAME, REPORT_NAME
 
 
 def test_a_queued_job_becomes_a_model(
@@ -37,7 +39,9 @@ def test_a_queued_job_becomes_a_model(
     assert row.metrics == {"train_loss": 1 / 6}
     assert [event["step"] for event in training_jobs.events(job_id, "checkpoint")] == [2, 4, 6]
     assert [event["step"] for event in training_jobs.events(job_id, "metrics")] == [1, 2, 3, 4, 5, 6]
-    assert training_jobs.artifacts(job_id) == {"sample.txt": "a sample", "training.log": "the end of the log\n"}
+    artifacts = training_jobs.artifacts(job_id)
+    assert artifacts.keys() == {"sample.txt", "training.log", REPORT_NAME, READABLE_NAME}
+    assert (artifacts["sample.txt"], artifacts["training.log"]) == ("a sample", "the end of the log\n")
     with database.reading() as session:
         points = session.scalars(select(MetricRow).where(MetricRow.job_id == job_id).order_by(MetricRow.step)).all()
     assert [(point.step, point.value) for point in points] == [(step, 1 / step) for step in range(1, 7)]
@@ -85,3 +89,24 @@ def test_a_pause_keeps_a_checkpoint_and_a_resumed_job_goes_on_from_it(
     assert training_jobs.outcomes(job_id) == ["paused", "succeeded"]
     steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
     assert steps == list(range(1, 151))
+    assert steps_reported(training_jobs, job_id) == steps
+
+
+def test_a_cancelled_job_has_a_report_on_overfitting_too(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer
+) -> None:
+    job_id = training_jobs.submit(steps=500, checkpoint_every=500, step_seconds=0.02)
+    start_trainer()
+    training_jobs.wait_for_step(job_id, 3)
+    training_jobs.request_stop(job_id, "cancel")
+    training_jobs.wait_for(job_id, JobStatus.CANCELLED)
+    steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
+    assert steps_reported(training_jobs, job_id) == steps
+    assert training_jobs.artifacts(job_id)[READABLE_NAME].startswith("# Overfitting: not judged")
+
+
+def steps_reported(training_jobs: TrainingJobs, job_id: str) -> list[int]:
+    """Of the one report that a job has, however many attempts it took."""
+    report = OverfittingReport.model_validate_json(training_jobs.artifacts(job_id)[REPORT_NAME], strict=False)
+    assert report.job_id == job_id
+    return [step for step, _ in report.curves["train_loss"]]

@@ -1,0 +1,29 @@
+"""The report on overfitting as files, from what the database holds of a job. Its judgement is `overfitting`'s."""
+
+from pathlib import Path
+
+from app.db import metrics
+from app.db.session import Database
+from app.db.tables import DatasetRow, JobRow
+from worker.supervisor.overfitting import TRAIN, VALIDATION, as_markdown, judged
+from worker.supervisor.prepare import spec_of
+
+REPORT_NAME, READABLE_NAME = "overfitting-report.json", "overfitting-report.md"
+MAX_POINTS = 500
+
+
+def write_overfitting_report(database: Database, job: JobRow, folder: Path) -> list[tuple[Path, str]]:
+    """-> the files with their media types; none for a job that was never trained."""
+    with database.reading() as session:
+        curves = metrics.series(session, job.id, [TRAIN, VALIDATION], MAX_POINTS)
+        dataset_kind = session.get_one(DatasetRow, job.dataset_id).kind
+    if not curves:
+        return []
+    report = judged(job.id, spec_of(job), dataset_kind, curves)
+    files = {
+        folder / REPORT_NAME: (report.model_dump_json(indent=2) + "\n", "application/json"),
+        folder / READABLE_NAME: (as_markdown(report), "text/markdown; charset=utf-8"),
+    }
+    for path, (text, _) in files.items():
+        path.write_text(text, encoding="utf-8")
+    return [(path, media_type) for path, (_, media_type) in files.items()]
