@@ -47,7 +47,7 @@ class Service:
         return self._client.post("/v1/jobs/estimate", json=body | {"dataset": self._datasets[dataset_kind]})
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # the rules know no database
+@pytest.mark.databases("sqlite")  # the rules know no database
 def test_the_api_takes_and_refuses_what_the_table_tells(client: httpx2.Client, database: Database) -> None:
     """Judged as a submission is, and nothing is queued."""
     service = Service(client, database)

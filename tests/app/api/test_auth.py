@@ -16,6 +16,8 @@ from app.settings import Settings
 from tests.factories import make_dataset
 from tests.support.local_client import LOOPBACK
 
+pytestmark = pytest.mark.databases("sqlite")  # the database is not the subject
+
 OPEN = {"/healthz", "/readyz", "/errors/{code}", "/v1/version"}
 #: Open to this machine on loopback, and to any key elsewhere.
 OBSERVED = {"/metrics"}

@@ -2,7 +2,10 @@
 
 import re
 
+import pytest
 from starlette.testclient import TestClient
+
+pytestmark = pytest.mark.databases("sqlite")  # the database is not the subject
 
 
 def test_the_page_loads_only_what_this_service_has(client: TestClient) -> None:

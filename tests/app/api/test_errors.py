@@ -19,6 +19,8 @@ from tests.factories import language_model_spec
 from tests.support.local_client import local_client
 from tests.support.postgres import TEMPLATE, PostgresServer
 
+pytestmark = pytest.mark.databases("sqlite")  # the database is not the subject
+
 NO_DATASET = "ds_" + "0" * 32
 
 

@@ -11,6 +11,8 @@ from app.api.strict_json import MAX_KEYS, check_json
 from app.contract.errors import ServiceError
 from app.settings import Settings
 
+pytestmark = pytest.mark.databases("sqlite")  # the database is not the subject
+
 JSON = {"Content-Type": "application/json"}
 #: Of processor time, so that a busy machine fails no test; the whole request has 0.1 s.
 CHECK_SECONDS = 0.08

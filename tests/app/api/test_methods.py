@@ -9,6 +9,8 @@ from starlette.testclient import TestClient
 from app.contract.compatibility import METHOD_TRAITS
 from app.contract.specs.methods import TRAINING_DEFAULTS
 
+pytestmark = pytest.mark.databases("sqlite")  # the database is not the subject
+
 KEYS = sorted(METHOD_TRAITS)
 
 

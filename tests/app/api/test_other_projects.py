@@ -14,7 +14,7 @@ from app.db.tables import JobRow
 from app.main import create_app
 from app.services.keys import Keys
 from app.storage import FolderStore
-from tests.factories import language_model_spec, make_checkpoint, make_job, make_model, put
+from tests.factories import language_model_spec, make_checkpoint, make_dataset, make_job, make_model, put
 
 RESOURCES = ("{dataset_id}", "{job_id}", "{model}")
 WITHIN = {"{step}": "5", "{name}": "a.txt", "{alias}": "best"}
@@ -54,14 +54,14 @@ def two(client: TestClient, database: Database, store: FolderStore) -> Two:
     keys = Keys(database)
     owner, stranger = keys.create("owner").text, keys.create("stranger").text
     two = Two(client, owner, stranger, {})
-    uploaded = two.call(owner, "POST", "/v1/datasets", {}, files={"file": ("a.jsonl", b'{"text": "hello"}\n')})
-    dataset = uploaded.json()["id"]
-    spec = language_model_spec(dataset, metadata={"team": "nlp"})
+    dataset = make_dataset(database, project_id="owner")
+    put(store, dataset.blob_key, b'{"text": "hello"}\n')
+    spec = language_model_spec(dataset.id, metadata={"team": "nlp"})
     job = make_job(database, status=JobStatus.SUCCEEDED, spec=spec, project_id="owner")
     model = make_model(database, store, job=job, name="mine")
     make_checkpoint(database, store, job, 5)
     make_artifact(database, store, job)
-    two.ids |= {"{dataset_id}": dataset, "{job_id}": job.id, "{model}": model.id}
+    two.ids |= {"{dataset_id}": dataset.id, "{job_id}": job.id, "{model}": model.id}
     assert two.call(owner, "PUT", "/v1/models/{model}/aliases/best", {}).status_code == 200
     return two
 

@@ -28,7 +28,7 @@ OPTIONS = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
 SHORT_LEASE = 6.0
 
 #: What is about the broker is tried with one database: starting a worker costs a second of CPU.
-ONE_DATABASE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+ONE_DATABASE = pytest.mark.databases("sqlite")
 
 
 @pytest.fixture

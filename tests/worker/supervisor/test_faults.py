@@ -242,7 +242,7 @@ def _flip_one_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.databases("postgresql")
 def test_a_database_that_drops_every_connection_does_not_disturb_a_run(
     training_jobs: TrainingJobs, start_trainer: StartTrainer, database: Database
 ) -> None:

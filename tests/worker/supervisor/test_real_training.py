@@ -27,7 +27,7 @@ def started(trainer_settings: Settings, trainers: list[Trainer]) -> Trainer:
     return trainers[-1]
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.databases("sqlite")
 def test_a_language_model_is_trained_stopped_resumed_and_registered(
     training_jobs: TrainingJobs, trainer_settings: Settings, trainers: list[Trainer]
 ) -> None:
