@@ -35,13 +35,13 @@ def finetuning(
     parent: Assignment,
     method: dict[str, Any],
     *,
-    strategy: str = "full",
+    strategy: dict[str, Any] | None = None,
     learning_rate: float = 1e-2,
     **training: Any,
 ) -> Assignment:
     """From the parent as it is before its first step."""
     options = TRAINING | {"optimizer": {"type": "adamw", "learning_rate": learning_rate}} | training
-    spec = {"kind": "finetune", "parent": "model_1", "method": method, "strategy": {"type": strategy}}
+    spec = {"kind": "finetune", "parent": "model_1", "method": method, "strategy": strategy or {"type": "full"}}
     model = folder / "parent_model"
     model.mkdir(exist_ok=True)
     seed_preparation(parent.spec.training.seed)

@@ -112,6 +112,22 @@ VARIANTS: Mapping[str, Case] = {
     "classification-of-images-never-seen-twice-alike": Case(classification.of_images_never_seen_twice_alike),
     "regression-of-mixed-vectors-by-averaged-weights": Case(regression.of_mixed_vectors_by_averaged_weights),
     "classification-by-a-linear-probe": Case(classification.of_vectors_by_a_linear_probe),
+    "classification-by-layer-rates": Case(
+        partial(
+            classification.of_text_from_a_masked_language_model,
+            strategy={"type": "full", "layer_learning_rate_decay": 0.7},
+        ),
+        examples=texts_alone,
+    ),
+    "classification-by-gradual-unfreezing": Case(
+        partial(classification.of_text, strategy={"type": "gradual_unfreezing", "unfreeze_every": {"steps": 4}}),
+        examples=texts_alone,
+    ),
+    "gan-continued-by-gradual-unfreezing": Case(
+        partial(continued.a_gan, strategy={"type": "gradual_unfreezing", "layer_learning_rate_decay": 0.8}),
+        gan.outputs,
+        falls="validation_loss",
+    ),
     "classification-from-an-lstm": Case(
         partial(classification.of_text, architecture=language_model.LSTM), examples=texts_alone
     ),

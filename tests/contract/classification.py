@@ -8,9 +8,13 @@ from tests.contract import autoencoder, datasets, language_model, masked_languag
 from tests.contract.assignments import finetuning
 
 
-def of_text(folder: Path, architecture: language_model.Shape = language_model.TRANSFORMER) -> Assignment:
+def of_text(
+    folder: Path,
+    architecture: language_model.Shape = language_model.TRANSFORMER,
+    strategy: dict[str, Any] | None = None,
+) -> Assignment:
     parent = language_model.assignment(folder, architecture)
-    return finetuning(folder, datasets.labeled_text(folder), parent, {"type": "classification"})
+    return finetuning(folder, datasets.labeled_text(folder), parent, {"type": "classification"}, strategy=strategy)
 
 
 def of_balanced_text_with_gaps(folder: Path) -> Assignment:
@@ -27,12 +31,12 @@ def of_images_never_seen_twice_alike(folder: Path) -> Assignment:
     return finetuning(folder, data, parent, method, augmentation=augmentation)
 
 
-def of_text_from_a_masked_language_model(folder: Path) -> Assignment:
+def of_text_from_a_masked_language_model(folder: Path, strategy: dict[str, Any] | None = None) -> Assignment:
     parent = masked_language_model.assignment(folder)
-    return finetuning(folder, datasets.labeled_text(folder), parent, {"type": "classification"})
+    return finetuning(folder, datasets.labeled_text(folder), parent, {"type": "classification"}, strategy=strategy)
 
 
 def of_vectors_by_a_linear_probe(folder: Path, **options: Any) -> Assignment:
     parent = autoencoder.of_vectors(folder)
     method = {"type": "classification", **options}
-    return finetuning(folder, parent.dataset, parent, method, strategy="frozen", learning_rate=0.1)
+    return finetuning(folder, parent.dataset, parent, method, strategy={"type": "frozen"}, learning_rate=0.1)

@@ -42,13 +42,13 @@ def a_variational_autoencoder(folder: Path) -> Assignment:
     return _continued(folder, datasets.vectors(folder), parent, method)
 
 
-def a_gan(folder: Path) -> Assignment:
+def a_gan(folder: Path, strategy: dict[str, Any] | None = None) -> Assignment:
     """As the parent plays, on brighter images."""
     parent = gan.of_images(folder)
     brighter = folder / "brighter"
     brighter.mkdir(exist_ok=True)
     training = parent.spec.training.model_dump(mode="json", include={"duration", "optimizer", "schedule"})
-    return _continued(folder, datasets.images(brighter, brightness=90), parent, **training)
+    return _continued(folder, datasets.images(brighter, brightness=90), parent, strategy=strategy, **training)
 
 
 def _continued(

@@ -1,7 +1,8 @@
 """What a fine-tune inherits from its parent. Legend: B batch, T tokens, D width."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -10,6 +11,27 @@ class Body(nn.Module, ABC):
     """Turns raw input into vectors of `width` numbers; its own buffers hold whatever scaling that takes."""
 
     width: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._num_frozen = 0
+
+    @abstractmethod
+    def stages(self) -> Sequence[nn.ModuleList]:
+        """Its layers from the input up, embeddings first: all parameters and all dropout, each in one of them."""
+
+    def freeze(self, num_stages: int) -> None:
+        """The lowest stages learn nothing from now on: no gradients, and dropout off in training too. All others do."""
+        self._num_frozen = num_stages
+        for place, stage in enumerate(self.stages()):
+            stage.requires_grad_(place >= num_stages)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for stage in self.stages()[: self._num_frozen]:
+            stage.eval()
+        return self
 
     @abstractmethod
     def encode(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from worker.models.body import Body
-from worker.models.mlp import he_initialized
+from worker.models.mlp import he_initialized, stages_of
 from worker.models.standardization import Standardization
 
 
@@ -29,6 +29,9 @@ class ConvBody(Body):
             self.layers += nn.Sequential(he_initialized(convolution), nn.ReLU(), nn.Dropout(dropout))
         last_height, last_width = feature_map_sizes(input_shape, len(channels))[-1]
         self.code = nn.Linear(channels[-1] * last_height * last_width, code_size)
+
+    def stages(self) -> Sequence[nn.ModuleList]:
+        return stages_of(self.layers, self.code)
 
     def encode(self, batch: Mapping[str, Tensor]) -> Tensor:
         """batch["inputs"]: pixels 0..255 [B, C, H, W] -> code [B, D]"""

@@ -8,7 +8,7 @@ Legend: B batch, T tokens, K places, D width, H heads, E width of a head, F inne
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
@@ -97,6 +97,14 @@ class Encoder(Body):
         self.final_norm = layer_norm(architecture.width)
         self.rotary = Rotary(architecture.width // architecture.num_heads, architecture.context_length)
         self._initialize(architecture.num_layers)
+
+    def stages(self) -> Sequence[nn.ModuleList]:
+        *lower, top = self.layers
+        return [
+            nn.ModuleList([self.embeddings]),
+            *(nn.ModuleList([block]) for block in lower),
+            nn.ModuleList([top, self.final_norm]),
+        ]
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """tokens: int64 [B, T], T at most the context length; mask as in Attention -> [B, T, D]"""

@@ -4,7 +4,6 @@ Legend: B batch, T tokens, D width of the body, L labels, K targets.
 """
 
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -37,19 +36,6 @@ class Task(nn.Module):
     def __init__(self, body: Body) -> None:
         super().__init__()
         self.body = body
-        self._body_is_frozen = False
-
-    def freeze_body(self) -> None:
-        """From now on only the head learns: the body has no gradients, and its dropout stays off in training too."""
-        self._body_is_frozen = True
-        self.body.requires_grad_(False)
-        self.body.eval()
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        if self._body_is_frozen:
-            self.body.eval()
-        return self
 
 
 class LinearTask(Task):

@@ -32,6 +32,9 @@ class MlpBody(Body):
         self.layers = relu_layers([prod(input_shape), *hidden_widths], dropout)
         self.code = nn.Linear(hidden_widths[-1], code_size) if code_size else nn.Identity()
 
+    def stages(self) -> Sequence[nn.ModuleList]:
+        return stages_of(self.layers, self.code)
+
     def encode(self, batch: Mapping[str, Tensor]) -> Tensor:
         """batch["inputs"]: raw numbers [B, S] -> encoding [B, D]"""
         encoding: Tensor = self.code(self.features(batch["inputs"]))
@@ -57,6 +60,12 @@ class MlpDecoder(nn.Module):
     def forward(self, code: Tensor) -> Tensor:
         flat: Tensor = self.output(self.layers(code))
         return flat.view(-1, *self._output_shape)
+
+
+def stages_of(layers: nn.Sequential, code: nn.Module) -> list[nn.ModuleList]:
+    """A weighted layer, its ReLU and its dropout in each; then the code, where there is one."""
+    hidden = [nn.ModuleList([*layers][start : start + 3]) for start in range(0, len(layers), 3)]
+    return hidden if isinstance(code, nn.Identity) else [*hidden, nn.ModuleList([code])]
 
 
 def relu_layers(widths: Sequence[int], dropout: float) -> nn.Sequential:

@@ -59,17 +59,22 @@ class Recurrent(CausalBody[RecurrentCache]):
         self.architecture = architecture
         self.width = architecture.width
         self.embed_tokens = nn.Embedding(vocab_size, architecture.input_width)
-        self.dropout = nn.Dropout(architecture.dropout)
+        self.dropouts = nn.ModuleList(nn.Dropout(architecture.dropout) for _ in range(architecture.num_layers + 1))
         layer_type = nn.LSTM if isinstance(architecture, LstmArchitecture) else nn.RNN
         inputs = [architecture.input_width] + [architecture.width] * (architecture.num_layers - 1)
         self.layers = nn.ModuleList(layer_type(below, architecture.width, batch_first=True) for below in inputs)
         self._initialize()
 
+    def stages(self) -> Sequence[nn.ModuleList]:
+        layers = zip([self.embed_tokens, *self.layers], self.dropouts, strict=True)
+        return [nn.ModuleList([layer, dropout]) for layer, dropout in layers]
+
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: int64 [B, T] -> [B, T, D]"""
-        x = self.dropout(self.embed_tokens(tokens))
-        for layer in self.layers:
-            x = self.dropout(layer(x)[0])
+        below, *above = self.dropouts
+        x = below(self.embed_tokens(tokens))
+        for layer, dropout in zip(self.layers, above, strict=True):
+            x = dropout(layer(x)[0])
         out: Tensor = x
         return out
 

@@ -5,7 +5,7 @@ Two matrices: a word's vector as a centre, which is what is kept, and as a conte
 Legend: B batch, T tokens, C centres, O others of each (contexts and negatives), D width, V vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ class SkipGram(Body):
         super().__init__()
         self.width = architecture.width
         self.embeddings = vectors(vocab_size, architecture.width)
+
+    def stages(self) -> Sequence[nn.ModuleList]:
+        return [nn.ModuleList([self.embeddings])]
 
     def encode(self, batch: Mapping[str, Tensor]) -> Tensor:
         encoded: Tensor = self.embeddings(batch["tokens"])

@@ -135,6 +135,14 @@ class Transformer(CausalBody[KeyValueCache]):
         self.rotary = Rotary(architecture.width // architecture.num_heads, architecture.context_length)
         self._initialize(architecture.num_layers)
 
+    def stages(self) -> Sequence[nn.ModuleList]:
+        *lower, top = self.layers
+        return [
+            nn.ModuleList([self.embed_tokens, self.dropout]),
+            *(nn.ModuleList([block]) for block in lower),
+            nn.ModuleList([top, self.norm]),
+        ]
+
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: int64 [B, T], T at most the context length -> [B, T, D]"""
         rotation = self.rotary.at(slice(tokens.shape[1]))

@@ -5,7 +5,8 @@ from typing import Any
 
 from app.contract.base import Contract
 from app.contract.compatibility import METHOD_TRAITS, augmentations, dataset_fits
-from app.contract.specs.job import FinetuneSpec, FullStrategy, PretrainSpec
+from app.contract.specs.job import FinetuneSpec, PretrainSpec
+from app.contract.specs.strategies import FullStrategy
 
 #: Fields of a spec that work against overfitting where they are set: the first to think of first, each with a value to
 #: begin with.

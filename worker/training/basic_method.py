@@ -11,7 +11,8 @@ from torch import nn
 from app.contract.messages import ArtifactLine, Resolved
 from app.contract.model_folder import ModelDescription
 from worker.training.precision import Compute
-from worker.training.protocols import StepSource
+from worker.training.protocols import StepSource, Strategy
+from worker.training.strategy import PlainStrategy
 
 
 class BasicMethod(ABC):
@@ -19,6 +20,7 @@ class BasicMethod(ABC):
 
     def __init__(self, module: nn.Module, train_data: StepSource, num_validation_examples: int) -> None:
         self.module = module
+        self.strategy: Strategy = PlainStrategy()
         self.train_data = train_data
         self.num_validation_examples = num_validation_examples
         self.compute = Compute()
@@ -47,7 +49,7 @@ class BasicMethod(ABC):
 
     def artifacts(self, folder: Path) -> Sequence[ArtifactLine]:
         with self._looking():
-            return self.shown(folder)
+            return [*self.shown(folder), *self.strategy.shown(folder)]
 
     @contextmanager
     def _looking(self) -> Iterator[None]:

@@ -1,32 +1,37 @@
 """Optimizers: torch's own, with clipping and the schedule. No step waits for a number to reach the host."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
 
 from app.contract.specs import training as specs
+from worker.training.protocols import RatedParameters
 from worker.training.schedule import rate_factor
 
 
 class ScheduledOptimizer:
     """One optimizer of a method."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], options: specs.TrainingOptions, total_steps: int) -> None:
-        self._parameters = list(parameters)
+    def __init__(self, rated: Sequence[RatedParameters], options: specs.TrainingOptions, total_steps: int) -> None:
+        self._parameters = [parameter for parameters, _ in rated for parameter in parameters]
         self._options = options
         self._total_steps = total_steps
-        self._optimizer = _torch_optimizer(self._parameters, options.optimizer)
+        weight_decay = options.optimizer.weight_decay
+        scaled = [(group, scale) for parameters, scale in rated for group in _decay_groups(parameters, weight_decay)]
+        self._optimizer = _torch_optimizer([group for group, _ in scaled], options.optimizer)
+        self._rate_scales = [scale for _, scale in scaled]
 
     def learning_rate(self, step: int) -> float:
+        """Of parameters whose rate is not scaled."""
         factor = rate_factor(self._options.schedule, step, self._total_steps)
         return self._options.optimizer.learning_rate * factor
 
     def prepare(self, step: int) -> None:
         """Take the learning rate of step `step` (from 0)."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.learning_rate(step)
+        for group, scale in zip(self._optimizer.param_groups, self._rate_scales, strict=True):
+            group["lr"] = self.learning_rate(step) * scale
 
     def apply(self, gradient_divisor: Tensor | float = 1.0) -> Tensor:
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
@@ -48,8 +53,7 @@ class ScheduledOptimizer:
         return torch.ones_like(norm) if limit is None else (limit / (norm + 1e-6)).clamp(max=1.0)
 
 
-def _torch_optimizer(parameters: list[nn.Parameter], spec: specs.Optimizer) -> torch.optim.Optimizer:
-    groups = _decay_groups(parameters, spec.weight_decay)
+def _torch_optimizer(groups: list[dict[str, Any]], spec: specs.Optimizer) -> torch.optim.Optimizer:
     match spec:
         case specs.AdamW():
             return torch.optim.AdamW(groups, spec.learning_rate, spec.betas, fused=True)
@@ -61,7 +65,7 @@ def _torch_optimizer(parameters: list[nn.Parameter], spec: specs.Optimizer) -> t
             assert_never(spec)
 
 
-def _decay_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+def _decay_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
     """Decay falls on matrices and kernels; norms and biases, which are vectors, are left alone."""
     return [
         {"params": [parameter for parameter in parameters if parameter.dim() >= 2], "weight_decay": weight_decay},

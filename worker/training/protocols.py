@@ -4,9 +4,9 @@ Everything random in step k (its examples, their order, dropout) is a pure funct
 resumed at k goes on exactly as if it had never stopped.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -45,10 +45,34 @@ class OptimizerStep(Protocol):
         """Divide the gathered gradients, clip, update, clear. -> the gradient's norm before clipping; no host sync."""
 
 
+class RatedParameters(NamedTuple):
+    """Parameters that learn at `rate_scale` times their optimizer's rate."""
+
+    parameters: Sequence[nn.Parameter]
+    rate_scale: float = 1.0
+
+
+class Strategy(Protocol):
+    """What of a module learns, how fast, and from which step on: a pure function of the step, kept in no state."""
+
+    def start(self, resolved: Resolved, data: StepSource) -> None:
+        """Called once, when the length of the training is known."""
+
+    def rated(self, parameters: Iterable[nn.Parameter]) -> Sequence[RatedParameters]:
+        """Those of one optimizer, by the rate that they learn at."""
+
+    def begin_step(self, step: int) -> None:
+        """Called before step `step` (from 0); a resumed run begins with a later one."""
+
+    def shown(self, folder: Path) -> Sequence[ArtifactLine]:
+        """Files that only this strategy has to show, beside a method's own."""
+
+
 class Method(Protocol):
     """One way of learning, prepared on one data set. `module` holds all weights and buffers that training changes."""
 
     module: nn.Module
+    strategy: Strategy
     train_data: StepSource
     num_validation_examples: int
 
@@ -56,7 +80,7 @@ class Method(Protocol):
         """Called once, before anything is computed: move to the device, take the precision, compile if asked."""
 
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
-        """The parameters of each optimizer, by its name: one for most methods, two for a GAN."""
+        """The parameters of each optimizer that are to learn, by its name: one for most methods, two for a GAN."""
 
     def train_step(
         self, micro_batches: Sequence[Batch], optimizers: Mapping[str, OptimizerStep]

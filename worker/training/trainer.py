@@ -45,6 +45,7 @@ class Trainer:
         """`output_dir` receives `checkpoints/` and `artifacts/`. `stop` asks for a checkpoint and an early end at the
         next step."""
         method.start(resolved)
+        method.strategy.start(resolved, method.train_data)
         self._method = method
         self._options = options
         self._resolved = resolved
@@ -55,7 +56,8 @@ class Trainer:
         self._stop = stop
         groups = method.parameter_groups()
         self._optimizers = {
-            name: ScheduledOptimizer(parameters, options, resolved.total_steps) for name, parameters in groups.items()
+            name: ScheduledOptimizer(method.strategy.rated(parameters), options, resolved.total_steps)
+            for name, parameters in groups.items()
         }
         self._average = MovingAverage(chain.from_iterable(groups.values()), options.weight_average)
         self._report_every = min(max(1, resolved.total_steps // REPORTS), LONGEST_REPORT_STEPS)
@@ -92,6 +94,7 @@ class Trainer:
         began, step = time.perf_counter(), self._progress.step
         micro_batches = next(feed)
         seed_step(self._options.seed, step)
+        self._method.strategy.begin_step(step)
         for optimizer in self._optimizers.values():
             optimizer.prepare(step)
         self._progress.add(self._method.train_step(micro_batches, self._optimizers))
@@ -191,5 +194,5 @@ class Trainer:
         )
 
     def _learning_rates(self) -> dict[str, float]:
-        """Of the step just done; all optimizers of a method share the schedule."""
+        """Of the step just done, where no strategy scales it; all optimizers of a method share the schedule."""
         return {"learning_rate": next(iter(self._optimizers.values())).learning_rate(self._progress.step - 1)}

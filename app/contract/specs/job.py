@@ -6,6 +6,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from app.contract.base import Contract, PlainText
 from app.contract.specs.methods import TRAINING_DEFAULTS, FinetuneMethod, PretrainMethod
+from app.contract.specs.strategies import FullStrategy, Strategy
 from app.contract.specs.training import DATASET_ID_PATTERN, TrainingOptions
 
 MetadataKey = Annotated[PlainText, Field(min_length=1, max_length=64)]
@@ -16,21 +17,6 @@ CHECKPOINT_PATTERN = r"^(best|last|step:[0-9]{1,12})$"
 class Resources(Contract):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     processes: Annotated[int, Field(ge=1, le=1)] = 1
-
-
-class FullStrategy(Contract):
-    """Every weight of the parent is trained."""
-
-    type: Literal["full"] = "full"
-
-
-class FrozenStrategy(Contract):
-    """Linear probe: only the task head is trained."""
-
-    type: Literal["frozen"] = "frozen"
-
-
-Strategy = Annotated[FullStrategy | FrozenStrategy, Field(discriminator="type")]
 
 
 class _Job(Contract):

@@ -77,7 +77,7 @@ def check_finetune(spec: FinetuneSpec, parent: Inheritance, parent_name: str, da
         raise _dataset_incompatible(doing, [wanted], dataset)
     _check_shape(parent.body.input_shape, parent_name, dataset, "dataset")
     if isinstance(spec.method, Continued):
-        _check_continued(spec, parent, parent_name)
+        _check_continued(spec.method, parent, parent_name)
 
 
 def check_validation(dataset: DatasetRow, validation: DatasetRow) -> None:
@@ -173,16 +173,7 @@ def _parents_of(spec: FinetuneSpec) -> str:
     )
 
 
-def _check_continued(spec: FinetuneSpec, parent: Inheritance, parent_name: str) -> None:
-    """What continues the whole of its parent can neither leave a part of it alone nor give it another form."""
-    method = spec.method
-    if spec.strategy.type != "full":
-        raise _refused(
-            f"{method.type} continues all of its parent, which has no new head to train: the strategy "
-            f"{spec.strategy.type} has no meaning there. Leave `strategy` out.",
-            ErrorCode.VALIDATION_FAILED,
-            "strategy.type",
-        )
+def _check_continued(method: Continued, parent: Inheritance, parent_name: str) -> None:
     if isinstance(method, ContinuedAutoencoder) and method.variational is not None and not parent.variational:
         raise _refused(
             f"`variational` is given, and the code of {parent_name} is not variational: that is the parent's. Leave "

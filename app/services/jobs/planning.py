@@ -1,5 +1,6 @@
 """What a spec comes to: every check that needs no data and no training, and the sizes that follow. Writes nothing."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -10,11 +11,14 @@ from app.contract.model_folder import BodyDescription, InputKind
 from app.contract.specs.architectures import TextArchitecture
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.methods import SequenceLabeling
+from app.contract.specs.strategies import GradualUnfreezingStrategy
+from app.contract.specs.training import Duration
 from app.db import datasets
 from app.db.tables import DatasetRow
 from app.services.jobs.augmentation import check_augmentation
 from app.services.jobs.bodies import check_finetune, check_validation, num_outputs, pretrained_body
 from app.services.jobs.parents import Parent, find_parent
+from app.services.jobs.strategies import check_strategy
 from app.settings import GIB, Settings
 
 
@@ -43,6 +47,7 @@ def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, s
     if isinstance(spec, FinetuneSpec):
         parent = find_parent(session, project_id, spec)
         check_finetune(spec, parent.inheritance, parent.name, dataset)
+        check_strategy(spec, parent.name)
         body = parent.inheritance.body
     else:
         body = pretrained_body(spec, dataset)
@@ -63,14 +68,20 @@ def _dataset(session: Session, project_id: str, dataset_id: str, location: str) 
 def _check_durations(spec: PretrainSpec | FinetuneSpec, body: BodyDescription) -> None:
     if body.input is InputKind.TEXT:
         return
-    for name in ("duration", "evaluate_every", "checkpoint_every"):
-        duration = getattr(spec.training, name)
+    for location, duration in _durations(spec):
         if duration is not None and duration.tokens is not None:
             raise _refused(
-                f"{name} is given as {duration.tokens} tokens, and {spec.method.type} on {body.input}s counts none. "
-                "Give it in steps or epochs.",
-                f"training.{name}.tokens",
+                f"{location.split('.')[-1]} is given as {duration.tokens} tokens, and {spec.method.type} on "
+                f"{body.input}s counts none. Give it in steps or epochs.",
+                f"{location}.tokens",
             )
+
+
+def _durations(spec: PretrainSpec | FinetuneSpec) -> Iterator[tuple[str, Duration | None]]:
+    for name in ("duration", "evaluate_every", "checkpoint_every"):
+        yield f"training.{name}", getattr(spec.training, name)
+    if isinstance(spec, FinetuneSpec) and isinstance(spec.strategy, GradualUnfreezingStrategy):
+        yield "strategy.unfreeze_every", spec.strategy.unfreeze_every
 
 
 def _sized(

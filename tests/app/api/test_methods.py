@@ -40,7 +40,7 @@ def test_a_fine_tune_tells_the_parents_that_fit(methods: dict[tuple[str, str], d
     regression = methods["finetune", "regression"]
     assert regression["architectures"] == []
     assert set(regression["parents"]["inputs"]) == {"text", "features"}
-    assert regression["defaults"]["strategy"] == {"type": "full"}
+    assert regression["defaults"]["strategy"] == {"type": "full", "layer_learning_rate_decay": 1.0}
     assert regression["parents"]["methods"] is None
     assert methods["finetune", "gan"]["parents"]["methods"] == ["gan"]
 

@@ -134,7 +134,7 @@ def test_a_gan_of_images_shows_a_grid_of_samples(tmp_path: Path) -> None:
 
 
 def test_a_gan_of_vectors_has_no_picture(tmp_path: Path) -> None:
-    assert prepared(gan.of_vectors(tmp_path)).artifacts(tmp_path) == ()
+    assert not prepared(gan.of_vectors(tmp_path)).artifacts(tmp_path)
 
 
 def test_pictures_stand_row_by_row_in_their_grid(tmp_path: Path) -> None:

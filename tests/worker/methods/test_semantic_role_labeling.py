@@ -117,7 +117,7 @@ def test_the_body_may_be_frozen_and_dropout_is_the_jobs_own(tmp_path: Path) -> N
     assert isinstance(method, SemanticRoleLabelingMethod)
     assert method.model.dropout.p == 0.3
 
-    method.model.freeze_body()
+    method.model.body.freeze(len(method.model.body.stages()))
 
     trained = {name.split(".")[0] for name, each in method.model.named_parameters() if each.requires_grad}
     assert trained == {"mark", "lstm", "hidden", "head"}

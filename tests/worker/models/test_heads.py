@@ -36,17 +36,3 @@ def test_a_regressor_answers_in_the_units_of_its_targets() -> None:
     expected = module.read(batch) * targets.std(0, correction=0) + targets.mean(0)
 
     torch.testing.assert_close(module(batch), expected)
-
-
-def test_a_frozen_body_gets_no_gradient_and_no_dropout() -> None:
-    module = Classifier(MlpBody((4,), (64,), dropout=0.5), num_labels=2)
-    module.freeze_body()
-    module.train()
-    batch = {"inputs": torch.randn(3, 4)}
-
-    assert torch.equal(module(batch), module(batch))
-    module(batch).sum().backward()
-    assert [name for name, parameter in module.named_parameters() if parameter.grad is not None] == [
-        "head.weight",
-        "head.bias",
-    ]

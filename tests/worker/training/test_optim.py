@@ -9,6 +9,7 @@ from torch import nn
 
 from app.contract.specs.training import Schedule, TrainingOptions
 from worker.training.optim import ScheduledOptimizer
+from worker.training.protocols import RatedParameters
 from worker.training.schedule import rate_factor
 
 OPTIMIZERS = ["adamw", "adam", "sgd"]
@@ -57,7 +58,9 @@ def test_a_run_shorter_than_its_warm_up_has_rates_all_the_same(shape: str, warmu
 def test_decay_falls_on_matrices_and_spares_vectors(kind: str) -> None:
     parameters = _parameters()
     before = [parameter.detach().clone() for parameter in parameters]
-    optimizer = ScheduledOptimizer(parameters, _options(optimizer={"type": kind, "weight_decay": 0.5}), 10)
+    optimizer = ScheduledOptimizer(
+        [RatedParameters(parameters)], _options(optimizer={"type": kind, "weight_decay": 0.5}), 10
+    )
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
 
@@ -68,6 +71,26 @@ def test_decay_falls_on_matrices_and_spares_vectors(kind: str) -> None:
     assert torch.equal(parameters[1], before[1])
 
 
+def test_rates_are_scaled_one_by_one() -> None:
+    matrix, vector = _parameters()
+    before = matrix.detach().clone(), vector.detach().clone()
+    options = _options(
+        gradient_clip_norm=None,
+        optimizer={"type": "sgd", "learning_rate": 0.5, "momentum": 0.0},
+        schedule={"type": "constant", "warmup_steps": 1},
+    )
+    optimizer = ScheduledOptimizer([RatedParameters([matrix], 0.1), RatedParameters([vector])], options, 10)
+    for parameter in (matrix, vector):
+        parameter.grad = torch.ones_like(parameter)
+
+    optimizer.prepare(0)
+    optimizer.apply()
+
+    assert optimizer.learning_rate(0) == 0.25
+    torch.testing.assert_close(before[0] - matrix, torch.full_like(matrix, 0.025))
+    torch.testing.assert_close(before[1] - vector, torch.full_like(vector, 0.25))
+
+
 @pytest.mark.parametrize("limit", [None, 0.5, 100.0])
 def test_gradients_are_divided_and_then_clipped_as_torch_does(limit: float | None) -> None:
     mine, theirs = _parameters(), _parameters()
@@ -75,7 +98,9 @@ def test_gradients_are_divided_and_then_clipped_as_torch_does(limit: float | Non
         parameter.grad = 8.0 * torch.ones_like(parameter)
         other.grad = 2.0 * torch.ones_like(other)
     optimizer = ScheduledOptimizer(
-        mine, _options(gradient_clip_norm=limit, optimizer={"type": "sgd", "learning_rate": 1.0, "momentum": 0.0}), 10
+        [RatedParameters(mine)],
+        _options(gradient_clip_norm=limit, optimizer={"type": "sgd", "learning_rate": 1.0, "momentum": 0.0}),
+        10,
     )
 
     optimizer.prepare(0)
@@ -100,11 +125,11 @@ def test_a_restored_optimizer_goes_on_exactly(kind: str) -> None:
             optimizer.apply()
 
     whole = _parameters()
-    steps(ScheduledOptimizer(whole, options, 10), whole, range(10))
+    steps(ScheduledOptimizer([RatedParameters(whole)], options, 10), whole, range(10))
     parts = _parameters()
-    first = ScheduledOptimizer(parts, options, 10)
+    first = ScheduledOptimizer([RatedParameters(parts)], options, 10)
     steps(first, parts, range(4))
-    second = ScheduledOptimizer(parts, options, 10)
+    second = ScheduledOptimizer([RatedParameters(parts)], options, 10)
     second.load_state_dict(first.state_dict())
     steps(second, parts, range(4, 10))
 

@@ -21,7 +21,7 @@ from worker.data.failures import BadData
 from worker.data.labels import CodedLabels
 from worker.data.order import Epochs, Indices, balanced, down_sampled
 from worker.methods.example_method import ExampleMethod, Sides, described, parted
-from worker.methods.finetune.parent import Parent, apply_strategy
+from worker.methods.finetune.parent import Parent
 from worker.models.heads import Classifier
 from worker.training.protocols import Batch, Log
 
@@ -40,7 +40,6 @@ def prepare(assignment: Assignment, log: Log) -> "ClassificationMethod":
 
     sides = parted(data, validation_data, spec.training, answers, strata=taught.codes)
     model = Classifier(parent.body, len(taught.names))
-    apply_strategy(spec.strategy, model)
     description = described(spec, parent.description, labels=taught.names)
     return ClassificationMethod(model, description, sides, spec.training, parent.tokenizer, spec=spec.method)
 

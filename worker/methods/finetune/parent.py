@@ -1,4 +1,4 @@
-"""The parent of a fine-tune: its body, what the body reads, and how much of it is trained."""
+"""The parent of a fine-tune: its body, and what the body reads."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,13 +9,11 @@ from torch import nn
 from app.contract.messages import Assignment, DatasetInput
 from app.contract.model_folder import BodyDescription
 from app.contract.specs.architectures import TextArchitecture
-from app.contract.specs.job import FrozenStrategy, Strategy
 from worker.data.answered_text import read_answered_text
 from worker.data.arrays import read_array_data
 from worker.data.examples import DataSet
 from worker.export import load_model
 from worker.models.body import Body
-from worker.models.heads import Task
 from worker.training.protocols import Log
 
 
@@ -50,8 +48,3 @@ class Parent:
         shape = self.description.architecture
         assert isinstance(shape, TextArchitecture)
         return read_answered_text(dataset, self.tokenizer, shape.context_length, assignment.cache_dir, log)
-
-
-def apply_strategy(strategy: Strategy, model: Task) -> None:
-    if isinstance(strategy, FrozenStrategy):
-        model.freeze_body()

@@ -4,7 +4,7 @@ from app.contract.messages import Assignment
 from app.contract.specs import FinetuneSpec
 from worker.data.examples import Subset
 from worker.methods.example_method import described, parted
-from worker.methods.finetune.parent import Parent, apply_strategy
+from worker.methods.finetune.parent import Parent
 from worker.methods.regression_method import RegressionMethod, fit_targets, target_size, targets_of
 from worker.models.heads import Regressor
 from worker.training.protocols import Log
@@ -18,7 +18,6 @@ def prepare(assignment: Assignment, log: Log) -> RegressionMethod:
     sides = parted(data, validation_data, spec.training, targets_of)
     size = target_size(sides)
     model = _regressor(parent, size, sides.training)
-    apply_strategy(spec.strategy, model)
     description = described(spec, parent.description, target_size=size)
     return RegressionMethod(model, description, sides, spec.training, parent.tokenizer)
 

@@ -16,7 +16,7 @@ from worker.data.propositions import RoleReader
 from worker.data.tagged_words import NO_TAG
 from worker.data.words import SubWords
 from worker.methods.example_method import ExampleMethod, described, parted
-from worker.methods.finetune.parent import Parent, apply_strategy
+from worker.methods.finetune.parent import Parent
 from worker.methods.tagging import Tags, span_f1, word_accuracy
 from worker.models.role_labeler import RoleLabeler
 from worker.training.protocols import Batch, Log
@@ -37,7 +37,6 @@ def prepare(assignment: Assignment, log: Log) -> "SemanticRoleLabelingMethod":
         spec.training,
     )
     model = RoleLabeler(parent.body, reader.roles, spec.method.dropout)
-    apply_strategy(spec.strategy, model)
     description = described(spec, parent.description, labels=reader.roles)
     return SemanticRoleLabelingMethod(model, description, sides, spec.training, parent.tokenizer)
 

@@ -14,7 +14,7 @@ from worker.data.failures import BadData
 from worker.data.tagged_words import TagReader
 from worker.data.words import SubWords
 from worker.methods.example_method import ExampleMethod, described, parted
-from worker.methods.finetune.parent import Parent, apply_strategy
+from worker.methods.finetune.parent import Parent
 from worker.methods.tagging import ToldTags
 from worker.models.tagger import Tagger
 from worker.training.protocols import Batch, Log
@@ -39,7 +39,6 @@ def prepare(assignment: Assignment, log: Log) -> "SequenceLabelingMethod":
         spec.training,
     )
     model = Tagger(parent.body, reader.tags, crf=spec.method.crf)
-    apply_strategy(spec.strategy, model)
     description = described(spec, parent.description, labels=reader.tags, crf=spec.method.crf)
     return SequenceLabelingMethod(model, description, sides, spec.training, parent.tokenizer)
 

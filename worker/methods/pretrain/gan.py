@@ -86,9 +86,10 @@ class GanMethod(LearnsFromExamples[Gan]):
         self._generator_total = self.compute.compiled(self.generator_total)
 
     def parameter_groups(self) -> Mapping[str, Sequence[nn.Parameter]]:
+        players = {"discriminator": (self.model.body, self.model.head), "generator": (self.model.generator,)}
         return {
-            "discriminator": [*self.model.body.parameters(), *self.model.head.parameters()],
-            "generator": list(self.model.generator.parameters()),
+            name: [each for part in parts for each in part.parameters() if each.requires_grad]
+            for name, parts in players.items()
         }
 
     def train_step(

@@ -245,11 +245,16 @@ def test_a_pretraining_does_not_go_on_from_a_parent_of_another_method(
         assert named in error.detail
 
 
-def test_what_is_continued_is_trained_as_a_whole(jobs: Jobs, database: Database, store: FolderStore) -> None:
+def test_what_is_continued_has_no_head_that_could_be_trained_alone(
+    jobs: Jobs, database: Database, store: FolderStore
+) -> None:
     spec = finetune(make_model(database, store).id, make_dataset(database).id, method={"type": "causal_language_model"})
     error = refused(jobs, spec | {"strategy": {"type": "frozen"}})
     assert error.errors[0].location == "strategy.type"
-    assert "no new head" in error.detail
+    for named in ("no new head", "frozen", "gradual_unfreezing"):
+        assert named in error.detail
+    submitted = submit(jobs, spec | {"strategy": {"type": "gradual_unfreezing"}})
+    assert submitted.spec["strategy"]["unfreeze_every"] is None
 
 
 def test_only_a_variational_parent_has_a_divergence_to_weigh(jobs: Jobs, database: Database) -> None:
@@ -387,6 +392,16 @@ def test_a_pretraining_that_answers_with_what_it_reads_takes_no_blends_of_it(job
     for method, told in (("autoencoder", "crop_area or shift_pixels"), ("gan", "Nothing of the kind fits")):
         spec = autoencoder(make_dataset(database, "images").id) | {"training": {"augmentation": {"mixup_alpha": 0.2}}}
         assert told in refused(jobs, spec | {"method": {"type": method}}).detail
+
+
+def test_a_stretch_between_thaws_in_tokens_needs_such_a_method_too(
+    jobs: Jobs, database: Database, store: FolderStore
+) -> None:
+    model, dataset = make_model(database, store, body=IMAGE_BODY), make_dataset(database, "labeled_images")
+    strategy = {"type": "gradual_unfreezing", "unfreeze_every": {"tokens": 7_000}}
+    error = refused(jobs, finetune(model.id, dataset.id, strategy=strategy))
+    assert error.errors[0].location == "strategy.unfreeze_every.tokens"
+    assert "7000" in error.detail
 
 
 def test_a_model_with_too_many_parameters_is_refused_by_arithmetic(
