@@ -58,6 +58,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "labeled_images": {"shape": [1, 8, 8], "labels": {"a": 5, "b": 5}, "num_labels": 2},
     "tagged_tokens": {"labels": {"O": 10}, "num_labels": 1, "length": {"p50": 20, "p95": 40, "max": 60}},
     "semantic_roles": {"labels": {"B-A0": 10}, "num_labels": 1, "length": {"p50": 20, "p95": 40, "max": 60}},
+    "instructions": {"length": {"p50": 20, "p95": 40, "max": 60}},
 }
 
 

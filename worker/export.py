@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from app.contract.model_folder import (
     CARD_NAME,
+    CHAT_TEMPLATE_NAME,
     CONFIG_NAME,
     DESCRIPTION_NAME,
     TOKENIZER_NAME,
@@ -29,14 +30,22 @@ _TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """`module` is in eval mode, fp32, on the CPU. `tokenizer` where the model reads text."""
+    """`module` is in eval mode, fp32, on the CPU. `tokenizer` where the model reads text; `chat_template` where it was
+    taught one."""
 
     description: ModelDescription
     module: nn.Module
     tokenizer: Tokenizer | None
+    chat_template: str | None = None
 
 
-def export_model(folder: Path, module: nn.Module, description: ModelDescription, tokenizer: Tokenizer | None) -> None:
+def export_model(
+    folder: Path,
+    module: nn.Module,
+    description: ModelDescription,
+    tokenizer: Tokenizer | None,
+    chat_template: str | None = None,
+) -> None:
     """Write the model folder into an existing one. Equal weights give equal bytes."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in _filed_tensors(module).items()}
     save_file(weights, folder / WEIGHTS_NAME, metadata={"format": "pt"})
@@ -45,6 +54,8 @@ def export_model(folder: Path, module: nn.Module, description: ModelDescription,
     (folder / CARD_NAME).write_text(_card(description))
     if isinstance(module, Word2Vec) and tokenizer is not None:
         _write_words(folder / WORD_VECTORS_NAME, module, tokenizer)
+    if chat_template is not None:
+        (folder / CHAT_TEMPLATE_NAME).write_text(chat_template, encoding="utf-8")
     if tokenizer is not None:
         (folder / TOKENIZER_NAME).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
         _write_json(folder / _TOKENIZER_CONFIG_NAME, tokenizer_configuration(description, tokenizer))
@@ -55,9 +66,10 @@ def load_model(folder: Path) -> LoadedModel:
     description = ModelDescription.model_validate_json((folder / DESCRIPTION_NAME).read_bytes())
     module = build_module(description)
     _load_filed_tensors(module, load_file(folder / WEIGHTS_NAME))
-    tokenizer_path = folder / TOKENIZER_NAME
+    tokenizer_path, template_path = folder / TOKENIZER_NAME, folder / CHAT_TEMPLATE_NAME
     tokenizer = load_tokenizer(tokenizer_path) if tokenizer_path.exists() else None
-    return LoadedModel(description, module.eval(), tokenizer)
+    template = template_path.read_text(encoding="utf-8") if template_path.exists() else None
+    return LoadedModel(description, module.eval(), tokenizer, template)
 
 
 def _filed_tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -39,11 +39,13 @@ class InputsRequest(InferenceBody):
 
 
 class GenerateRequest(InferenceBody):
-    """A language model takes a `prompt`, and `parameters` of `max_tokens`, `temperature`, `top_k`, `top_p`, `seed`,
+    """A language model takes a `prompt`, or `messages` of a conversation (each of a `role` and a `content`), and
+    `parameters` of `max_tokens`, `temperature`, `top_k`, `top_p`, `seed`,
     `stop`; a GAN takes `parameters` of `count` and `seed`.
     """
 
     prompt: str | None = None
+    messages: list[dict[str, str]] | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     stream: bool = False
 

@@ -74,6 +74,10 @@ METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
         dataset_kinds={InputKind.TEXT: "scored_text", InputKind.FEATURES: "scored_vectors"},
         augmentations=_ALL_AUGMENTATIONS,
     ),
+    ("finetune", "instruction_tuning"): MethodTraits(
+        dataset_kinds={InputKind.TEXT: "instructions"},
+        parent_methods=frozenset({"causal_language_model", "instruction_tuning"}),
+    ),
     ("finetune", "causal_language_model"): _continued("causal_language_model", {InputKind.TEXT: "text"}),
     ("finetune", "masked_language_model"): _continued("masked_language_model", {InputKind.TEXT: "text"}),
     ("finetune", "word2vec"): _continued("word2vec", {InputKind.TEXT: "text"}),

@@ -3,6 +3,7 @@
 config.json          stock configuration (or ours, where no stock architecture exists)
 model.safetensors    weights; metadata exactly {"format": "pt"}, so equal weights give equal bytes
 tokenizer.json       where the model reads text
+chat_template.jinja  where it was taught conversations: how they are written as one text
 vectors.txt          of word2vec: its words with their vectors, in the word2vec text format
 pretune.json         ModelDescription: what serving and fine-tuning need to know
 README.md            the model card
@@ -23,6 +24,7 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 WORD_VECTORS_NAME = "vectors.txt"
 TOKENIZER_NAME = "tokenizer.json"
+CHAT_TEMPLATE_NAME = "chat_template.jinja"
 DESCRIPTION_NAME = "pretune.json"
 CARD_NAME = "README.md"
 

@@ -116,7 +116,7 @@ def width_of(body: BodyDescription) -> int:
 
 def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> int:
     match method[1], body.architecture:
-        case "causal_language_model", shape if isinstance(shape, LanguageArchitecture):
+        case "causal_language_model" | "instruction_tuning", shape if isinstance(shape, LanguageArchitecture):
             return 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
         case "masked_language_model", TransformerArchitecture() as shape:
             decoder = 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
@@ -171,7 +171,7 @@ def _decoder_parameters(body: BodyDescription) -> int:
 
 def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None, tokens_per_example: int) -> Load:
     match method[1], body.architecture:
-        case "causal_language_model", shape if isinstance(shape, LanguageArchitecture):
+        case "causal_language_model" | "instruction_tuning", shape if isinstance(shape, LanguageArchitecture):
             return Load(_vocabulary(body) * shape.width * tokens_per_example, 0)  # logits exist in chunks only
         case "masked_language_model", TransformerArchitecture() as shape:
             weights = _vocabulary(body) * shape.width + _prediction_head(body)

@@ -1,6 +1,7 @@
 """How to ask a model from elsewhere, ready to copy."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,18 @@ from app.services.models.views import ModelView
 KEY_VARIABLE = "PRETUNE_KEY"
 #: Numbers shown of a long input.
 FEATURES_SHOWN = 4
+
+_CALLS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "causal_language_model": (
+        "generate",
+        {"prompt": "Once upon a time", "parameters": {"max_tokens": 60, "temperature": 0.8}},
+    ),
+    "instruction_tuning": ("generate", {"messages": [{"role": "user", "content": "Who wrote Hamlet?"}]}),
+    "gan": ("generate", {"parameters": {"count": 4, "seed": 0}}),
+    "masked_language_model": ("predict", {"inputs": ["A [MASK] day."]}),
+    "word2vec": ("predict", {"inputs": ["king"]}),
+    "semantic_role_labeling": ("predict", {"inputs": [{"tokens": ["She", "sang", "it"], "predicate": 1}]}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +42,7 @@ def snippets_of(model: ModelView, origin: str, *, with_key: bool) -> list[Snippe
 
 def _call(model: ModelView) -> tuple[str, dict[str, Any]]:
     """The operation that shows the method best, with a body that it takes."""
-    match model.method:
-        case "causal_language_model" | "instruction_tuning":
-            return "generate", {"prompt": "Once upon a time", "parameters": {"max_tokens": 60, "temperature": 0.8}}
-        case "gan":
-            return "generate", {"parameters": {"count": 4, "seed": 0}}
-        case "masked_language_model":
-            return "predict", {"inputs": ["A [MASK] day."]}
-        case "word2vec":
-            return "predict", {"inputs": ["king"]}
-        case "semantic_role_labeling":
-            return "predict", {"inputs": [{"tokens": ["She", "sang", "it"], "predicate": 1}]}
-        case _:
-            return "predict", {"inputs": [_example(model)]}
+    return _CALLS.get(model.method) or ("predict", {"inputs": [_example(model)]})
 
 
 def _example(model: ModelView) -> Any:

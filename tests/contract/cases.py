@@ -15,6 +15,7 @@ from tests.contract import (
     classification,
     continued,
     gan,
+    instructions,
     language_model,
     masked_language_model,
     regression,
@@ -82,6 +83,9 @@ CASES: Mapping[MethodKey, Case] = {
     ("finetune", "sequence_labeling"): tagger_case(tagged_words.from_a_masked_language_model),
     ("finetune", "semantic_role_labeling"): tagger_case(semantic_roles.from_a_masked_language_model),
     ("finetune", "regression"): Case(regression.of_vectors),
+    ("finetune", "instruction_tuning"): Case(
+        instructions.of_capitals, outputs=instructions.outputs, examples=texts_alone
+    ),
     ("finetune", "causal_language_model"): Case(continued.a_language_model, logits_of_tokens),
     ("finetune", "masked_language_model"): Case(continued.a_masked_language_model, logits_of_tokens),
     ("finetune", "word2vec"): Case(continued.word_vectors, logits_of_pairs),
@@ -107,6 +111,11 @@ VARIANTS: Mapping[str, Case] = {
     "gan-of-vectors": Case(gan.of_vectors, gan.outputs, falls="validation_loss"),
     "gan-by-averaged-weights": Case(gan.by_averaged_weights, gan.outputs, falls="validation_loss"),
     "autoencoder-denoising-and-variational": Case(autoencoder.denoising_and_variational),
+    "instruction-tuning-of-an-lstm": Case(
+        partial(instructions.of_capitals, architecture=language_model.LSTM),
+        outputs=instructions.outputs,
+        examples=texts_alone,
+    ),
     "language-model-continued-from-an-lstm": Case(continued.an_lstm, logits_of_tokens),
     "classification-of-balanced-text-with-gaps": Case(classification.of_balanced_text_with_gaps, examples=texts_alone),
     "classification-of-images-never-seen-twice-alike": Case(classification.of_images_never_seen_twice_alike),

@@ -9,7 +9,7 @@ import pytest
 from app.contract.compatibility import MethodKey
 from app.contract.messages import Assignment, DatasetInput
 from app.method_table import FINE_TUNES, Parent, parents
-from tests.contract import datasets, semantic_roles, tagged_words
+from tests.contract import datasets, instructions, semantic_roles, tagged_words
 from tests.contract.assignments import finetuning, pretraining
 from tests.contract.language_model import manual, text_dataset
 from tests.contract.runs import final_checkpoint, run_here
@@ -21,6 +21,7 @@ DATASETS: Mapping[str, Callable[[Path], DatasetInput]] = {
     "scored_text": datasets.scored_text,
     "tagged_tokens": tagged_words.tagged_tokens,
     "semantic_roles": semantic_roles.semantic_roles,
+    "instructions": lambda folder: instructions.conversations(folder, instructions.taught()),
     "vectors": datasets.vectors,
     "labeled_vectors": lambda folder: datasets.vectors(folder, "labeled_vectors"),
     "scored_vectors": lambda folder: datasets.vectors(folder, "scored_vectors"),

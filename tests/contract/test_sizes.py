@@ -97,6 +97,7 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (REGRESSION, features(3, 11), 1),
     (REGRESSION, words(), 1),
     (REGRESSION, features(None, 11), 3),
+    (("finetune", "instruction_tuning"), text(num_key_value_heads=2, tie_embeddings=False), None),
     (("finetune", "causal_language_model"), reading(LstmArchitecture(width=20, tie_embeddings=False)), None),
     (("finetune", "masked_language_model"), text(bidirectional=True), None),
     (("finetune", "word2vec"), words(), None),

@@ -79,6 +79,11 @@ def language_model(database: Database, store: FolderStore, tmp_path_factory: pyt
 
 
 @pytest.fixture(scope="package")
+def instruction_model(database: Database, store: FolderStore, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return register(database, store, models.instruction_model(tmp_path_factory.mktemp("it") / "m"), "model_instructed")
+
+
+@pytest.fixture(scope="package")
 def autoencoder(database: Database, store: FolderStore, tmp_path_factory: pytest.TempPathFactory) -> str:
     return register(database, store, models.feature_autoencoder(tmp_path_factory.mktemp("ae") / "m"), "model_coder")
 

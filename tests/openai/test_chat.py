@@ -1,15 +1,17 @@
-"""`client.chat.completions`: the conversation is a transcript, which the model continues."""
+"""`client.chat.completions`: the conversation is a transcript, which the model continues, or in a template it knows."""
 
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from openai import OpenAI
 
-from app.api.openai.transcript import STOP
+from tests.worker.serving import models
+from worker.data.tokenizers import load_tokenizer
 
 MESSAGES: list[Any] = [{"role": "system", "content": "hi"}, {"role": "user", "content": "dog"}]
-TRANSCRIPT = "System: hi\nUser: dog\nAssistant:"
+TRANSCRIPT, STOP = "System: hi\nUser: dog\nAssistant:", "\nUser:"
 
 
 @pytest.fixture(autouse=True)
@@ -26,12 +28,23 @@ def test_the_transcript_is_continued(client: OpenAI, language_model: str) -> Non
     assert (answer.object, choice.finish_reason) == ("chat.completion", "length")
 
 
-def test_a_stream_gives_the_same_text(client: OpenAI, language_model: str) -> None:
-    options = {"model": language_model, "messages": MESSAGES, "max_tokens": 4, "seed": 2, "n": 2}
-    whole = client.chat.completions.create(**options)  # type: ignore[call-overload]
-    stream = client.chat.completions.create(  # type: ignore[call-overload]
-        **options, stream=True, stream_options={"include_usage": True}
-    )
+def test_a_model_is_asked_in_the_template_that_it_was_taught(
+    client: OpenAI, instruction_model: str, tmp_path: Path
+) -> None:
+    """The token that ends an answer is one; as text it would be many."""
+    tokenizer = load_tokenizer(models.instruction_model(tmp_path / "m") / "tokenizer.json")
+    parts = ["Assistant: dog", "User: fox\nAssistant:"]
+    messages: list[Any] = [{"role": "assistant", "content": "dog"}, {"role": "user", "content": "fox"}]
+    answer = client.chat.completions.create(model=instruction_model, messages=messages, max_completion_tokens=1)
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens == sum(len(tokenizer.encode(part).ids) for part in parts) + 1
+
+
+@pytest.mark.parametrize("name", ["language_model", "instruction_model"])
+def test_a_stream_gives_the_same_text(client: OpenAI, name: str, request: pytest.FixtureRequest) -> None:
+    options = {"model": request.getfixturevalue(name), "messages": MESSAGES, "max_tokens": 4, "seed": 2, "n": 2}
+    whole = client.chat.completions.create(**options)
+    stream = client.chat.completions.create(**options, stream=True, stream_options={"include_usage": True})
     *chunks, last = stream
     texts, ends = {0: "", 1: ""}, {}
     for chunk in chunks:

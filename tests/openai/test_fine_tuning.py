@@ -77,6 +77,15 @@ def test_a_fine_tune_learns_what_its_file_teaches(client: OpenAI, language_model
     assert job.validation_file == labeled
 
 
+def test_a_file_of_instructions_teaches_to_answer(client: OpenAI, instruction_model: str) -> None:
+    """From an instruction model too."""
+    content = b'{"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "dog"}]}\n'
+    told = client.files.create(file=("chat.jsonl", content), purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(model=instruction_model, training_file=told.id)
+    assert job.model_dump()["method"]["type"] == "instruction_tuning"
+    assert job.status == "queued"
+
+
 def test_hyperparameters_at_the_top_may_be_auto(client: OpenAI, language_model: str, labeled: str) -> None:
     job = client.fine_tuning.jobs.create(
         model=language_model,

@@ -130,6 +130,7 @@ MODULES: Mapping[MethodKey, Callable[[ModelDescription], nn.Module]] = {
     ("finetune", "sequence_labeling"): _tagger,
     ("finetune", "semantic_role_labeling"): _role_labeler,
     ("finetune", "regression"): _regressor,
+    ("finetune", "instruction_tuning"): _causal_language_model,
     ("finetune", "causal_language_model"): _causal_language_model,
     ("finetune", "masked_language_model"): _masked_language_model,
     ("finetune", "word2vec"): _word2vec,

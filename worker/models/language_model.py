@@ -78,6 +78,10 @@ class CausalLanguageModel(nn.Module):
         """tokens, targets: int64 [B, T] -> negative log-likelihood of the targets, summed over all B * T."""
         return summed_cross_entropy(self.model(tokens).flatten(0, 1), self.lm_head.weight, targets.flatten())
 
+    def loss_at(self, tokens: Tensor, places: Tensor, targets: Tensor) -> Tensor:
+        """The same where it is asked for alone: at places of the flattened batch, int64 [K], with targets int64 [K]."""
+        return summed_cross_entropy(self.model(tokens).flatten(0, 1)[places], self.lm_head.weight, targets)
+
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """The next tokens of each row, int64 [B, T] -> logits after the last of them, [B, V]."""
         logits: Tensor = self.lm_head(self.model.step(tokens, cache)[:, -1])

@@ -1,4 +1,4 @@
-"""`/openai/v1/chat/completions`: a language model continues a conversation, which is put to it as a transcript."""
+"""`/openai/v1/chat/completions`: a language model continues a conversation, in the template that it was taught."""
 
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -22,7 +22,7 @@ from app.api.openai.generation import (
     streamed,
     usage_of,
 )
-from app.api.openai.transcript import STOP, Message, transcript
+from app.api.openai.messages import Message, told
 from app.contract.base import Contract
 from app.services.inference import Inference
 
@@ -43,12 +43,9 @@ class ChatRequest(GenerationRequest):
 
     def asked(self) -> list[Asked]:
         wanted = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
-        limits = {"max_tokens": UNBOUNDED_TOKENS if wanted is None else wanted, "stop": [*self._stops(), STOP]}
-        prompt = transcript(self.messages)
-        return [Asked(prompt, self.parameters(choice, **limits)) for choice in range(self.num_choices)]
-
-    def _stops(self) -> list[str]:
-        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+        max_tokens = UNBOUNDED_TOKENS if wanted is None else wanted
+        given: dict[str, object] = {"messages": told(self.messages)}
+        return [Asked(given, self.parameters(choice, max_tokens=max_tokens)) for choice in range(self.num_choices)]
 
 
 class ChatMessage(Contract):
@@ -105,7 +102,7 @@ async def create_openai_chat_completion(
 ) -> Response:
     """Continue a conversation, `n` times. With `stream`, chunks as server-sent events."""
     body.refuse_unknown()
-    generations = Generations(inference, caller.project_id, body.model, "messages")
+    generations = Generations(inference, caller.project_id, body.model)
     answer = _Answer(body)
     if body.stream:
         return await streamed(generations.pieces(body.asked()), answer.chunks)
@@ -120,7 +117,7 @@ class _Answer:
     async def whole(self, generations: Generations) -> bytes:
         generated = await generations.whole(self._body.asked())
         choices = [
-            ChatChoice(index=index, message=ChatMessage(content=each.text.lstrip()), finish_reason=each.finish_reason)
+            ChatChoice(index=index, message=ChatMessage(content=each.text), finish_reason=each.finish_reason)
             for index, each in enumerate(generated)
         ]
         usage = usage_of(generated, self._body.num_choices)
@@ -133,14 +130,12 @@ class _Answer:
         for index in range(self._body.num_choices):
             yield self._chunk(index, ChatDelta(role="assistant", content=""))
         ends: dict[int, Generated] = {}
-        begun: set[int] = set()
         async for index, piece in pieces:
             if isinstance(piece, Generated):
                 ends[index] = piece
                 yield self._chunk(index, ChatDelta(), piece.finish_reason)
-            elif text := piece if index in begun else piece.lstrip():
-                begun.add(index)
-                yield self._chunk(index, ChatDelta(content=text))
+            else:
+                yield self._chunk(index, ChatDelta(content=piece))
         if self._body.wants_usage:
             yield self._completion([], usage_of(list(ends.values()), self._body.num_choices))
 

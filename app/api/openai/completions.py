@@ -50,7 +50,7 @@ class CompletionRequest(GenerationRequest):
         check_choices(len(prompts) * self.num_choices)
         max_tokens = 16 if self.max_tokens is None else self.max_tokens
         return [
-            Asked(prompt, self.parameters(choice, max_tokens=max_tokens))
+            Asked({"prompt": prompt}, self.parameters(choice, max_tokens=max_tokens))
             for prompt in prompts
             for choice in range(self.num_choices)
         ]
@@ -85,7 +85,7 @@ async def create_openai_completion(
 ) -> Response:
     """Continue a prompt, or each of several, `n` times. With `stream`, chunks as server-sent events."""
     body.refuse_unknown()
-    generations = Generations(inference, caller.project_id, body.model, "prompt")
+    generations = Generations(inference, caller.project_id, body.model)
     answer = _Answer(body)
     if body.stream:
         return await streamed(generations.pieces(body.asked()), answer.chunks)

@@ -61,11 +61,13 @@ class GenerationRequest(OpenAIRequest):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    prompt: str
+    """`given`: the prompt, or the messages."""
+
+    given: dict[str, object]
     parameters: dict[str, object]
 
     def body(self, *, stream: bool) -> bytes:
-        return to_json({"prompt": self.prompt, "parameters": self.parameters, "stream": stream})
+        return to_json(self.given | {"parameters": self.parameters, "stream": stream})
 
 
 class Generated(Contract):
@@ -98,12 +100,9 @@ def usage_of(generated: Sequence[Generated], num_choices: int) -> Usage:
 
 @dataclass(frozen=True, slots=True)
 class Generations:
-    """`prompt_name` is what the user calls the prompt."""
-
     inference: Inference
     project_id: str
     model: str
-    prompt_name: str
 
     async def whole(self, asked: Sequence[Asked]) -> list[Generated]:
         """All of them; or the first error, after which none goes on."""
@@ -147,7 +146,7 @@ class Generations:
 
     @property
     def _names(self) -> dict[str, str]:
-        return {"prompt": self.prompt_name, "parameters": ""}
+        return {"parameters": ""}
 
 
 async def streamed(

@@ -193,6 +193,13 @@ class FinetuneRegression(Contract):
     type: Literal["regression"] = "regression"
 
 
+class InstructionTuning(Contract):
+    """Answers to prompts, and to conversations: next-token negative log-likelihood of what the assistant says alone, in
+    a chat template that is stored with the model."""
+
+    type: Literal["instruction_tuning"] = "instruction_tuning"
+
+
 class Continued(Contract):
     """Continued pretraining: the same objective on new data, from all weights of a parent of the same method."""
 
@@ -238,7 +245,7 @@ ContinuedMethod = (
     | ContinuedGan
 )
 FinetuneMethod = Annotated[
-    Classification | SequenceLabeling | SemanticRoleLabeling | FinetuneRegression | ContinuedMethod,
+    Classification | SequenceLabeling | SemanticRoleLabeling | FinetuneRegression | InstructionTuning | ContinuedMethod,
     Field(discriminator="type"),
 ]
 
@@ -296,6 +303,12 @@ TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
     ("finetune", "regression"): {
         "duration": {"epochs": 100.0},
         "optimizer": {"type": "adam", "learning_rate": 0.001},
+    },
+    ("finetune", "instruction_tuning"): {
+        "duration": {"epochs": 3.0},
+        "batch_size": 16,
+        "optimizer": {"type": "adamw", "learning_rate": 5e-4, "weight_decay": 0.01},
+        "schedule": {"type": "cosine", "warmup_steps": 20},
     },
 }
 

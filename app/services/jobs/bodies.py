@@ -19,7 +19,6 @@ from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.methods import (
     Autoencoder,
     CausalLanguageModel,
-    Continued,
     ContinuedAutoencoder,
     Gan,
     MaskedLanguageModel,
@@ -76,8 +75,8 @@ def check_finetune(spec: FinetuneSpec, parent: Inheritance, parent_name: str, da
         doing = f"Fine-tuning by {spec.method.type} from {parent_name}, which reads {_TOLD[parent.body.input]},"
         raise _dataset_incompatible(doing, [wanted], dataset)
     _check_shape(parent.body.input_shape, parent_name, dataset, "dataset")
-    if isinstance(spec.method, Continued):
-        _check_continued(spec.method, parent, parent_name)
+    if isinstance(spec.method, ContinuedAutoencoder):
+        _check_variational(spec.method, parent, parent_name)
 
 
 def check_validation(dataset: DatasetRow, validation: DatasetRow) -> None:
@@ -173,8 +172,8 @@ def _parents_of(spec: FinetuneSpec) -> str:
     )
 
 
-def _check_continued(method: Continued, parent: Inheritance, parent_name: str) -> None:
-    if isinstance(method, ContinuedAutoencoder) and method.variational is not None and not parent.variational:
+def _check_variational(method: ContinuedAutoencoder, parent: Inheritance, parent_name: str) -> None:
+    if method.variational is not None and not parent.variational:
         raise _refused(
             f"`variational` is given, and the code of {parent_name} is not variational: that is the parent's. Leave "
             "`variational` out, or start from a variational autoencoder.",

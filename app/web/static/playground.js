@@ -218,7 +218,8 @@ function gan(model, ask) {
 // ---- text that goes on, piece by piece
 
 function generation(model, ask) {
-  const prompt = textArea("Once upon a time");
+  const answers = model.method === "instruction_tuning"; // it takes a conversation, and ends where its answer does
+  const prompt = textArea(answers ? "" : "Once upon a time");
   const controls = {
     max_tokens: number(80, { min: 1 }),
     temperature: number(0.8, { min: 0, step: 0.1 }),
@@ -244,9 +245,10 @@ function generation(model, ask) {
   });
   const form = trialForm(fields, async (signal) => {
     const written = document.createTextNode("");
-    text.replaceChildren(h("span", { class: "given" }, prompt.value), written);
+    text.replaceChildren(h("span", { class: "given" }, answers ? `${prompt.value}\n\n` : prompt.value), written);
     ending.textContent = "";
-    const body = { prompt: prompt.value, parameters: parameters(), stream: true };
+    const given = answers ? { messages: [{ role: "user", content: prompt.value }] } : { prompt: prompt.value };
+    const body = { ...given, parameters: parameters(), stream: true };
     for await (const piece of pieces(`/v1/models/${model.id}/generate`, body, signal)) {
       if (piece.error) throw new Error(piece.error.message);
       written.data += piece.text ?? "";

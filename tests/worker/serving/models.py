@@ -15,6 +15,7 @@ from app.contract.specs.architectures import (
     TransformerArchitecture,
 )
 from app.contract.specs.tokenizers import BpeTokenizer
+from worker.data.chat import template_for
 from worker.data.tokenizers import learn_tokenizer, learn_words, with_mask
 from worker.export import export_model
 from worker.models.building import build_module
@@ -67,7 +68,8 @@ def write_model(folder: Path, kind: str, method: str, body: dict[str, Any], seed
     )
     module = build_module(described)
     _spread(module)
-    export_model(folder, module, described, tokenizer)
+    template = template_for(tokenizer) if tokenizer and method == "instruction_tuning" else None
+    export_model(folder, module, described, tokenizer, template)
     return folder
 
 
@@ -90,6 +92,10 @@ def _spread(module: nn.Module) -> None:
 
 def language_model(folder: Path, seed: int = 0) -> Path:
     return write_model(folder, "pretrain", "causal_language_model", TEXT_BODY, seed)
+
+
+def instruction_model(folder: Path, seed: int = 0) -> Path:
+    return write_model(folder, "finetune", "instruction_tuning", TEXT_BODY, seed)
 
 
 def masked_language_model(folder: Path, seed: int = 0) -> Path:

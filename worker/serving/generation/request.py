@@ -1,6 +1,6 @@
 """What a user may ask of a language model: the body of `generate`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,7 @@ from app.contract.base import Contract
 
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 200
+MAX_MESSAGES = 1_000
 
 StopText = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
@@ -27,7 +28,17 @@ class GenerateParameters(Contract):
         return (self.stop,) if isinstance(self.stop, str) else self.stop
 
 
+class ChatMessage(Contract):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str
+
+
 class GenerateBody(Contract):
-    prompt: str
+    """A text to be continued, or a conversation to be answered: one of both."""
+
+    prompt: str | None = None
+    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1, max_length=MAX_MESSAGES, strict=False)] | None = (
+        None
+    )
     parameters: GenerateParameters = GenerateParameters()
     stream: bool = False

@@ -10,22 +10,24 @@ from tokenizers.decoders import DecodeStream
 
 
 class TextStream:
-    """Pieces of text that are final: their concatenation is the answer's text, up to and without a stop sequence."""
+    """Pieces of text that are final: their concatenation is the answer's text, up to and without a stop sequence;
+    `strips_start`: and without the space that it begins with."""
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str], *, strips_start: bool = False) -> None:
         self._tokenizer = tokenizer
         self._decoder = DecodeStream(skip_special_tokens=True)
         self._stops = stops
         self._tokens: list[int] = []
         self._decoded = ""
         self._held = ""
+        self._has_begun = not strips_start
         self.stopped = False
 
     def push(self, token: int) -> str:
         """The text that this token makes final; `stopped` is set where a stop sequence was met."""
         self._tokens.append(token)
         piece = self._decoder.step(self._tokenizer, token)
-        return self._sift(piece) if piece else ""
+        return self._begun(self._sift(piece)) if piece else ""
 
     def flush(self) -> str:
         """The rest, once no token follows; bytes that never became a character show as U+FFFD."""
@@ -36,7 +38,13 @@ class TextStream:
         final = self._sift(rest)
         if not self.stopped:
             final, self._held = final + self._held, ""
-        return final
+        return self._begun(final)
+
+    def _begun(self, text: str) -> str:
+        if not self._has_begun:
+            text = text.lstrip()
+            self._has_begun = bool(text)
+        return text
 
     def _sift(self, piece: str) -> str:
         self._decoded += piece

@@ -1,6 +1,6 @@
 """Generates text for one model: tokenises the prompt, asks the scheduler for tokens, and gives text back."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +11,7 @@ from app.contract.base import Contract
 from app.contract.errors import FieldError
 from worker.serving.device import Device
 from worker.serving.errors import InvalidInput
+from worker.serving.generation.chat import ChatFormat
 from worker.serving.generation.request import GenerateBody
 from worker.serving.generation.sampling import Sampler
 from worker.serving.generation.scheduler import Decoder, Scheduler, TokenRequest
@@ -30,22 +31,26 @@ Piece = str | Finish
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that the model can take. `num_prompt_tokens` does not count the begin token."""
+    """A request that the model can take. `num_prompt_tokens` does not count the begin token. `stops` end the text; the
+    space that parts an answer from the speaker's name is none of it."""
 
-    body: GenerateBody
     tokens: TokenRequest
     num_prompt_tokens: int
+    stops: Sequence[str]
+    is_answer: bool
 
 
 @dataclass(frozen=True, slots=True)
 class GenerativeModel:
-    """`begin_token` opens every prompt, as it opened every text in training; one of `end_tokens` ends the answer."""
+    """`begin_token` opens every prompt, as it opened every text in training; one of `end_tokens` ends the answer.
+    `chat` writes a conversation as a prompt."""
 
     decoder: Decoder
     tokenizer: Tokenizer
     begin_token: int
     end_tokens: frozenset[int]
     context_length: int
+    chat: ChatFormat
 
 
 class TextGenerator:
@@ -55,25 +60,27 @@ class TextGenerator:
 
     def prepare(self, body: GenerateBody) -> Prepared:
         """Raises InvalidInput where the prompt leaves no room for an answer. Costs what tokenising costs."""
-        prompt = self._model.tokenizer.encode(body.prompt, add_special_tokens=False).ids
-        context = self._model.context_length
-        room = context - len(prompt)  # the begin token takes a place, the last answer token none
+        prompt, stops = self._prompt(body)
+        num_prompt_tokens = len(prompt) - 1
+        room = self._model.context_length - num_prompt_tokens  # the last token of an answer takes no place
         if room < 1:
-            message = (
-                f"The prompt has {len(prompt):,} tokens; with a context of {context:,} tokens the model takes "
-                f"at most {context - 1:,}."
+            name = "prompt" if body.messages is None else "messages"
+            context = self._model.context_length
+            raise _refused(
+                name,
+                f"The {name} {'has' if name == 'prompt' else 'have'} {num_prompt_tokens:,} tokens; with a context of "
+                f"{context:,} tokens the model takes at most {context - 1:,}.",
             )
-            raise InvalidInput(message, errors=[FieldError(location="prompt", message=message)])
         wanted = body.parameters
         sampler = Sampler.seeded(
             temperature=wanted.temperature, top_k=wanted.top_k, top_p=wanted.top_p, seed=wanted.seed
         )
-        request = TokenRequest([self._model.begin_token, *prompt], min(wanted.max_tokens, room), sampler)
-        return Prepared(body, request, len(prompt))
+        request = TokenRequest(prompt, min(wanted.max_tokens, room), sampler)
+        return Prepared(request, num_prompt_tokens, [*wanted.stops, *stops], is_answer=body.messages is not None)
 
     async def pieces(self, prepared: Prepared) -> AsyncGenerator[Piece, None]:
         """Text as it becomes final, then one Finish. Closing the iterator stops the generation."""
-        stream = TextStream(self._model.tokenizer, prepared.body.parameters.stops)
+        stream = TextStream(self._model.tokenizer, prepared.stops, strips_start=prepared.is_answer)
         num_tokens = 0
         async with aclosing(self._scheduler.tokens(prepared.tokens)) as tokens:
             async for token in tokens:
@@ -87,3 +94,19 @@ class TextGenerator:
         reason = "stop" if stream.stopped else prepared.tokens.finish_reason
         assert reason is not None
         yield Finish(finish_reason=reason, num_prompt_tokens=prepared.num_prompt_tokens, num_tokens=num_tokens)
+
+    def _prompt(self, body: GenerateBody) -> tuple[list[int], Sequence[str]]:
+        """The tokens, the begin token first; and what ends an answer of itself."""
+        match body.prompt, body.messages:
+            case str(text), None:
+                tokens = self._model.tokenizer.encode(text, add_special_tokens=False).ids
+                return [self._model.begin_token, *tokens], ()
+            case None, tuple(messages):
+                chat = self._model.chat
+                return chat.prompt([message.model_dump() for message in messages]), chat.stops
+        given = "neither" if body.prompt is None else "both"
+        raise _refused("prompt", f"Give a prompt, or the messages of a conversation; {given} is given.")
+
+
+def _refused(location: str, message: str) -> InvalidInput:
+    return InvalidInput(message, errors=[FieldError(location=location, message=message)])

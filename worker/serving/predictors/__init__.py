@@ -28,6 +28,7 @@ PREDICTORS: dict[MethodKey, Callable[[LoadedModel], Predictor]] = {
     ("finetune", "sequence_labeling"): sequence_labeling,
     ("finetune", "semantic_role_labeling"): semantic_role_labeling,
     ("finetune", "regression"): regression,
+    ("finetune", "instruction_tuning"): causal_language_model,
     ("finetune", "causal_language_model"): causal_language_model,
     ("finetune", "masked_language_model"): masked_language_model,
     ("finetune", "word2vec"): word2vec,

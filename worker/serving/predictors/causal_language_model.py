@@ -16,6 +16,7 @@ from worker.models.language_model import CausalLanguageModel
 from worker.serving.batcher import BatchLimits
 from worker.serving.generation import GenerativeModel
 from worker.serving.generation.caching_decoder import CachingDecoder
+from worker.serving.generation.chat import chat_format
 from worker.serving.predictors.protocol import Encoded, Predictor
 from worker.serving.predictors.readers import context_length, right_padded
 from worker.serving.predictors.windowed import Stretch, TextEmbedding, TextFacts, Windowed, counted
@@ -67,7 +68,14 @@ def causal_language_model(loaded: LoadedModel) -> Predictor:
         method=loaded.description.method,
         predict=Scoring(module, tokenizer, context),
         embed=TextEmbedding(module.body, tokenizer, context),
-        generate=GenerativeModel(CachingDecoder(module), tokenizer, begin_token(tokenizer), end_tokens, context),
+        generate=GenerativeModel(
+            CachingDecoder(module),
+            tokenizer,
+            begin_token(tokenizer),
+            end_tokens,
+            context,
+            chat_format(loaded.chat_template, tokenizer),
+        ),
     )
 
 

@@ -245,6 +245,16 @@ def test_a_pretraining_does_not_go_on_from_a_parent_of_another_method(
         assert named in error.detail
 
 
+def test_only_language_models_are_taught_to_answer(jobs: Jobs, database: Database, store: FolderStore) -> None:
+    told, method = make_dataset(database, "instructions").id, {"type": "instruction_tuning"}
+    answering = submit(jobs, finetune(make_model(database, store).id, told, method=method))
+    assert submit(jobs, finetune(answering.id, told, method=method)).status is JobStatus.WAITING
+    masked = language_model_spec(make_dataset(database).id)
+    masked["method"] |= {"type": "masked_language_model"}
+    error = refused(jobs, finetune(submit(jobs, masked).id, told, method=method))
+    assert "takes a parent of the method causal_language_model or instruction_tuning" in error.detail
+
+
 def test_what_is_continued_has_no_head_that_could_be_trained_alone(
     jobs: Jobs, database: Database, store: FolderStore
 ) -> None:
