@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from app.db import metrics
-from app.db.session import Database
 from app.db.tables import DatasetRow, JobRow
 from worker.supervisor.overfitting import TRAIN, VALIDATION, as_markdown, judged
 from worker.supervisor.prepare import spec_of
@@ -12,14 +13,12 @@ REPORT_NAME, READABLE_NAME = "overfitting-report.json", "overfitting-report.md"
 MAX_POINTS = 500
 
 
-def write_overfitting_report(database: Database, job: JobRow, folder: Path) -> list[tuple[Path, str]]:
+def write_overfitting_report(session: Session, job: JobRow, folder: Path) -> list[tuple[Path, str]]:
     """-> the files with their media types; none for a job that was never trained."""
-    with database.reading() as session:
-        curves = metrics.series(session, job.id, [TRAIN, VALIDATION], MAX_POINTS)
-        dataset_kind = session.get_one(DatasetRow, job.dataset_id).kind
+    curves = metrics.series(session, job.id, [TRAIN, VALIDATION], MAX_POINTS)
     if not curves:
         return []
-    report = judged(job.id, spec_of(job), dataset_kind, curves)
+    report = judged(job.id, spec_of(job), session.get_one(DatasetRow, job.dataset_id).kind, curves)
     files = {
         folder / REPORT_NAME: (report.model_dump_json(indent=2) + "\n", "application/json"),
         folder / READABLE_NAME: (as_markdown(report), "text/markdown; charset=utf-8"),

@@ -196,11 +196,12 @@ class _Attempt:
         )
 
     def _publish_files(self) -> list[PublishedArtifact]:
-        """The log, and the report on overfitting, made anew from the whole series however many attempts there were."""
+        """The log, and the report on overfitting, made anew from the whole series however many attempts there were.
+        Raises LeaseLost."""
         publisher, log = Publisher(self.runner.store, self.claim), self.folder / LOG_ARTIFACT
         try:
             files = [publisher.log(log)] if log.exists() else []
-            reports = write_overfitting_report(self.runner.database, self.job, self.folder)
+            reports = self.lease.write(lambda session, row: write_overfitting_report(session, row, self.folder))
             return files + [publisher.artifact(path.name, path, media_type) for path, media_type in reports]
         except OSError as error:  # they are worth no attempt
             _log.warning("files_not_kept", job_id=self.job.id, error=str(error))
