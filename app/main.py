@@ -45,7 +45,7 @@ ROUTERS = (
     *OPENAI_ROUTERS,
 )
 #: Their bodies are forms, which the handlers read as streams.
-UPLOADS = ("/v1/datasets", "/openai/v1/files")
+UPLOADS = ("/v1/datasets", "/v1/models/import", "/openai/v1/files")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -22,7 +22,7 @@ from app.contract.model_folder import (
 from worker.data.tokenizers import load_tokenizer, words_of
 from worker.models.building import build_module
 from worker.models.skip_gram import Word2Vec
-from worker.stock import configuration, stock_name, tokenizer_configuration
+from worker.stock import configuration, stock_layout, stock_name, tokenizer_configuration
 from worker.word_vectors import write_word_vectors
 
 _TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
@@ -47,8 +47,7 @@ def export_model(
     chat_template: str | None = None,
 ) -> None:
     """Write the model folder into an existing one. Equal weights give equal bytes."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in _filed_tensors(module).items()}
-    save_file(weights, folder / WEIGHTS_NAME, metadata={"format": "pt"})
+    save_file(_filed_tensors(module), folder / WEIGHTS_NAME, metadata={"format": "pt"})
     _write_json(folder / CONFIG_NAME, configuration(module, description, tokenizer))
     (folder / DESCRIPTION_NAME).write_text(description.model_dump_json(indent=2) + "\n")
     (folder / CARD_NAME).write_text(_card(description))
@@ -76,7 +75,7 @@ def _filed_tensors(module: nn.Module) -> dict[str, Tensor]:
     """What a file holds, under its names there: each persistent tensor once, where several names share it."""
     seen: dict[int, str] = {}
     return {
-        stock_name(module, name): tensor
+        stock_name(module, name): stock_layout(module, name, tensor.detach()).cpu().contiguous()
         for name, tensor in module.state_dict(keep_vars=True).items()
         if seen.setdefault(id(tensor), name) == name
     }
@@ -87,7 +86,8 @@ def _load_filed_tensors(module: nn.Module, weights: dict[str, Tensor]) -> None:
         raise ValueError(f"{WEIGHTS_NAME} and {DESCRIPTION_NAME} disagree on {', '.join(sorted(differences)[:5])}")
     ours = {stock_name(module, name): name for name in module.state_dict()}
     # Names that share a tensor are filled with it.
-    module.load_state_dict({ours[name]: tensor for name, tensor in weights.items()}, strict=False)
+    layouts = {ours[name]: stock_layout(module, ours[name], tensor) for name, tensor in weights.items()}
+    module.load_state_dict(layouts, strict=False)
 
 
 def _write_words(path: Path, module: Word2Vec, tokenizer: Tokenizer) -> None:

@@ -85,6 +85,12 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
         "The file cannot be read as its type, or some of its records do not fit the kind. Nothing was stored.",
         "Each entry of `errors` names a line or a record. Correct the file and upload it again.",
     ),
+    ErrorCode.INVALID_MODEL: Explanation(
+        "The archive is no model that can be imported",
+        "The zip is damaged or unsafe, a file is missing, config.json asks for something that is not supported, or the "
+        "tensors are not those that it asks for. Nothing was stored.",
+        "Each entry of `errors` names a file, a field of it or a tensor. docs/import.md tells what is taken.",
+    ),
     ErrorCode.RESOURCE_IN_USE: Explanation(
         "Something still needs it",
         "What was to be deleted is needed by a job that has not ended, by another model or by an alias.",

@@ -30,6 +30,7 @@ class ErrorCode(StrEnum):
     UNAVAILABLE = "unavailable"
     # resources
     INVALID_DATASET = "invalid_dataset"
+    INVALID_MODEL = "invalid_model"
     RESOURCE_IN_USE = "resource_in_use"
     INVALID_STATE = "invalid_state"
     PARENT_INCOMPATIBLE = "parent_incompatible"

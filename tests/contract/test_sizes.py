@@ -9,8 +9,10 @@ from app.contract import sizes
 from app.contract.compatibility import METHOD_TRAITS, MethodKey
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
 from app.contract.specs.architectures import (
+    BertArchitecture,
+    CausalArchitecture,
     ConvArchitecture,
-    LanguageArchitecture,
+    Gpt2Architecture,
     LstmArchitecture,
     MlpArchitecture,
     RnnArchitecture,
@@ -27,7 +29,7 @@ def text(*, bidirectional: bool = False, **shape: Any) -> BodyDescription:
     return reading(architecture, bidirectional=bidirectional)
 
 
-def reading(architecture: LanguageArchitecture, *, bidirectional: bool = False) -> BodyDescription:
+def reading(architecture: CausalArchitecture | BertArchitecture, *, bidirectional: bool = False) -> BodyDescription:
     return BodyDescription(
         architecture=architecture,
         input=InputKind.TEXT,
@@ -63,6 +65,18 @@ def image(shape: tuple[int, int, int], architecture: ConvArchitecture | MlpArchi
     )
 
 
+GPT2 = Gpt2Architecture(
+    num_layers=3,
+    width=48,
+    num_heads=4,
+    feed_forward_width=77,
+    context_length=33,
+    dropout=0.0,
+    activation="gelu",
+    norm_epsilon=1e-5,
+    tie_embeddings=False,
+)
+BERT = BertArchitecture(**GPT2.model_dump(exclude={"type", "tie_embeddings"}), num_token_types=2)
 MASKED = ("pretrain", "masked_language_model")
 LANGUAGE_MODEL, AUTOENCODER = ("pretrain", "causal_language_model"), ("pretrain", "autoencoder")
 GAN = ("pretrain", "gan")
@@ -88,6 +102,11 @@ CASES: list[tuple[MethodKey, BodyDescription, int | None]] = [
     (CLASSIFICATION, text(), 4),
     (CLASSIFICATION, text(bidirectional=True), 4),
     (CLASSIFICATION, reading(LstmArchitecture(width=20, embedding_width=8, tie_embeddings=False)), 4),
+    (LANGUAGE_MODEL, reading(GPT2), None),
+    (MASKED, reading(BERT, bidirectional=True), None),
+    (CLASSIFICATION, reading(GPT2), 4),
+    (CLASSIFICATION, reading(BERT, bidirectional=True), 4),
+    (LABELING, reading(BERT, bidirectional=True), 4),
     (LABELING, text(), 4),
     (LABELING, text(bidirectional=True), 4),
     (LABELING, words(), 4),
@@ -118,6 +137,7 @@ def test_parameters_are_counted_exactly(method: MethodKey, body: BodyDescription
             "labels": labels,
             "target_size": num_outputs,
             "variational": method_type == "autoencoder" and num_outputs is not None,
+            "pooling": body.pooling,
             "num_parameters": 0,
         }
     )

@@ -22,7 +22,7 @@ from worker.data.cache import cached_file
 from worker.data.examples import DataSet, TextExamples
 from worker.data.labels import CodedLabels
 from worker.data.splits import content_keys
-from worker.data.tokenizers import begin_token, tokenizer_digest
+from worker.data.tokenizers import Frame, tokenizer_digest
 
 #: Part of every key: changed with anything that changes what a cached file holds.
 _FORMAT = 1
@@ -34,7 +34,7 @@ _POSITION = np.dtype(np.int64)
 def read_answered_text(
     dataset: DatasetInput, tokenizer: Tokenizer, max_tokens: int, cache_dir: Path, log: Callable[[str], None]
 ) -> DataSet:
-    """Each text opened by the begin token and cut to `max_tokens`, that one included."""
+    """Each text in its frame, and cut so that both are `max_tokens` at most."""
 
     def write(file: BinaryIO) -> None:
         _write(file, dataset, tokenizer, max_tokens)
@@ -52,11 +52,11 @@ def _texts(dataset: DatasetInput) -> Iterator[LabeledText | ScoredText]:
 
 def _write(file: BinaryIO, dataset: DatasetInput, tokenizer: Tokenizer, max_tokens: int) -> None:
     """The tokens; behind them offsets, keys and answers as .npy; last, where those begin."""
-    begin, dtype = [begin_token(tokenizer)], _dtype(tokenizer)
+    frame, dtype = Frame(tokenizer), _dtype(tokenizer)
     lengths, keys = [], []
     for texts in _chunks(each.text for each in _texts(dataset)):
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        rows = [np.array((begin + encoding.ids)[:max_tokens], dtype) for encoding in encodings]
+        rows = [np.array(frame.around(encoding.ids, max_tokens), dtype) for encoding in encodings]
         np.concatenate(rows).tofile(file)
         lengths.append(np.array([len(row) for row in rows]))
         keys.append(content_keys(text.encode() for text in texts))

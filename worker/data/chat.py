@@ -12,7 +12,8 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Encoding, Tokenizer
 
-from worker.data.tokenizers import BEGIN_TOKEN
+from app.contract.model_folder import TokenRole
+from worker.data.tokenizers import token_in_role
 
 #: `{"role", "content"}`; roles are system, developer (another name of system), user and assistant.
 Message = Mapping[str, str]
@@ -57,7 +58,7 @@ def template_for(tokenizer: Tokenizer) -> str:
 
 
 class ChatTemplate:
-    """One template over one tokenizer. The end token is the one that begins a text: it ends the text before it."""
+    """One template over one tokenizer."""
 
     def __init__(self, source: str, tokenizer: Tokenizer) -> None:
         self.source = source
@@ -68,7 +69,10 @@ class ChatTemplate:
         """`asks`: up to where the assistant is to go on. Raises UnfitConversation."""
         try:
             return self._template.render(
-                messages=messages, bos_token=BEGIN_TOKEN, eos_token=BEGIN_TOKEN, add_generation_prompt=asks
+                messages=messages,
+                bos_token=self._name(TokenRole.BEGIN),
+                eos_token=self._name(TokenRole.END),
+                add_generation_prompt=asks,
             )
         except Exception as error:  # noqa: BLE001  a template may be anybody's program
             raise UnfitConversation(str(error)) from None
@@ -77,6 +81,11 @@ class ChatTemplate:
         """Rendered texts in tokens. Names of special tokens are special here: in no message they stand any more."""
         encodings: list[Encoding] = self._tokens.encode_batch(list(texts), add_special_tokens=False)
         return encodings
+
+    def _name(self, role: TokenRole) -> str:
+        token = token_in_role(self.tokenizer, role)
+        assert token is not None, "every tokenizer has a begin token and an end token"
+        return str(self.tokenizer.id_to_token(token))
 
     @cached_property
     def _tokens(self) -> Tokenizer:

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from tokenizers import (
     trainers,
 )
 
+from app.contract.model_folder import TokenRole
 from app.contract.specs.tokenizers import (
     BpeTokenizer,
     CharacterTokenizer,
@@ -35,6 +37,12 @@ PADDING_TOKEN = "<|pad|>"  # noqa: S105  no password
 #: Stands where a masked language model is to tell what stood there.
 MASK_TOKEN = "[MASK]"  # noqa: S105  no password
 SPECIAL_TOKENS = [BEGIN_TOKEN, PADDING_TOKEN]
+_OUR_NAMES = {
+    TokenRole.BEGIN: BEGIN_TOKEN,
+    TokenRole.END: BEGIN_TOKEN,
+    TokenRole.PADDING: PADDING_TOKEN,
+    TokenRole.MASK: MASK_TOKEN,
+}
 #: Unicode's character for what cannot be told. A token like any other, and so part of the text that is decoded.
 UNKNOWN_TOKEN = "\ufffd"  # noqa: S105  no password
 
@@ -47,6 +55,7 @@ _WORD = rf"{_LETTER}+(?:['\x{{2019}}]{_LETTER}+)*|[^\s\p{{L}}\p{{M}}\p{{N}}]"
 _SPACED_WORD = Regex(r"'(?:s|t|re|ve|m|ll|d)|#| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}#]+|\s+(?!\S)|\s+")
 _WITHIN_WORD = "##"
 _CHARACTER = Regex(r"[\s\S]")
+_FALLBACK = re.compile("<0x([0-9A-F]{2})>")
 _MOST_SINGLE_CHARACTERS = 1_000
 
 
@@ -156,8 +165,16 @@ def with_mask(tokenizer: Tokenizer) -> Tokenizer:
 
 
 def words_hold_spaces(tokenizer: Tokenizer) -> bool:
-    """Whether a word's tokens tell the space before it too."""
-    return len(tokenizer.pre_tokenizer.pre_tokenize_str("a b")) == 2
+    """Whether a word's tokens tell the space before it too. Without a pre-tokenizer, nothing cuts a word off its
+    space."""
+    return tokenizer.pre_tokenizer is None or len(tokenizer.pre_tokenizer.pre_tokenize_str("a b")) == 2
+
+
+def word_opening(tokenizer: Tokenizer) -> str:
+    """What to put before a word alone, so that it has the tokens that it has within a text: a space, unless the
+    tokenizer puts one there itself, or makes nothing of it."""
+    tokens = tokenizer.encode("a a", add_special_tokens=False).ids
+    return "" if len(tokens) == 2 and tokens[0] == tokens[1] else " "
 
 
 def special_tokens(tokenizer: Tokenizer) -> list[int]:
@@ -195,16 +212,52 @@ def tokenizer_digest(tokenizer: Tokenizer) -> str:
     return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
 
 
+def token_in_role(tokenizer: Tokenizer, role: TokenRole) -> int | None:
+    """As the template of an imported tokenizer tells it; else by the name that a tokenizer of ours has for it."""
+    told = _template(tokenizer)["special_tokens"].get(role)
+    token: int | None = told["ids"][0] if told else tokenizer.token_to_id(_OUR_NAMES[role])
+    return token
+
+
 def begin_token(tokenizer: Tokenizer) -> int:
-    token = tokenizer.token_to_id(BEGIN_TOKEN)
-    assert token is not None, f"every tokenizer of ours has {BEGIN_TOKEN}"
-    return int(token)
+    token = token_in_role(tokenizer, TokenRole.BEGIN)
+    assert token is not None, "every tokenizer has a begin token"
+    return token
 
 
 def mask_token(tokenizer: Tokenizer) -> int:
-    token = tokenizer.token_to_id(MASK_TOKEN)
-    assert token is not None, f"{MASK_TOKEN} comes with with_mask()"
-    return int(token)
+    token = token_in_role(tokenizer, TokenRole.MASK)
+    assert token is not None, f"{MASK_TOKEN} comes with with_mask(), or by import"
+    return token
+
+
+class Frame:
+    """What stands around a text that is read whole: a begin token and, where the tokenizer closes texts as BERT's does,
+    an end token."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._begin = [begin_token(tokenizer)]
+        self.closing = _closing(tokenizer)
+        self.size = 1 + len(self.closing)
+
+    def around(self, tokens: Sequence[int], max_tokens: int | None = None) -> list[int]:
+        """The text's tokens cut so that all are `max_tokens` at most."""
+        kept = tokens if max_tokens is None else tokens[: max(0, max_tokens - self.size)]
+        return [*self._begin, *kept, *self.closing]
+
+
+def _closing(tokenizer: Tokenizer) -> list[int]:
+    end = token_in_role(tokenizer, TokenRole.END)
+    *_, last = _template(tokenizer)["single"]
+    return [end] if end is not None and last.get("SpecialToken", {}).get("id") == TokenRole.END else []
+
+
+def _template(tokenizer: Tokenizer) -> dict[str, Any]:
+    processor = tokenizer.post_processor
+    if not isinstance(processor, processors.TemplateProcessing):
+        return {"single": [{}], "special_tokens": {}}
+    template: dict[str, Any] = json.loads(processor.__getstate__())
+    return template
 
 
 def stand_in_token(tokenizer: Tokenizer) -> int:
@@ -214,32 +267,52 @@ def stand_in_token(tokenizer: Tokenizer) -> int:
 
 
 def unknown_token(tokenizer: Tokenizer) -> int | None:
-    """None where everything is known."""
-    token: int | None = tokenizer.token_to_id(UNKNOWN_TOKEN)
+    """None where everything is known, as every byte is to a byte-level tokenizer."""
+    name = getattr(tokenizer.model, "unk_token", None)
+    if name is None or isinstance(tokenizer.decoder, decoders.ByteLevel):
+        return None
+    token: int | None = tokenizer.token_to_id(name)
     return token
 
 
 def token_characters(tokenizer: Tokenizer) -> NDArray[np.int64]:
     """How many characters each token writes, int64 [V]. Special tokens: none; the unknown one: one."""
     count = _counting(tokenizer)
-    characters = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
-    for token, index in tokenizer.get_vocab().items():
-        if token not in (*SPECIAL_TOKENS, MASK_TOKEN):
-            characters[index] = count(token)
+    vocabulary = tokenizer.get_vocab()
+    characters = np.zeros(max(vocabulary.values()) + 1, dtype=np.int64)
+    for token, index in vocabulary.items():
+        characters[index] = count(token)
+    for index, added in tokenizer.get_added_tokens_decoder().items():
+        characters[index] = 0 if added.special else len(added.content)
+    if (unknown := unknown_token(tokenizer)) is not None:
+        characters[unknown] = count(UNKNOWN_TOKEN)
     return characters
 
 
 def _counting(tokenizer: Tokenizer) -> Callable[[str], int]:
     if isinstance(tokenizer.decoder, decoders.ByteLevel):
         return _characters_begun
+    if getattr(tokenizer.model, "byte_fallback", False):
+        return _characters_with_fallback
     if tokenizer.decoder is None:
         return lambda word: len(word) + 1  # a space stands between any two
     return lambda piece: len(piece.removeprefix(_WITHIN_WORD))
 
 
 def _characters_begun(token: str) -> int:
-    """By a byte-level token: its bytes, but for those that go on with a character in UTF-8."""
-    return sum(not 0x80 <= _BYTES[symbol] < 0xC0 for symbol in token)
+    """By a byte-level token: its bytes, but for those that go on with a character."""
+    return sum(not _continues(_BYTES.get(symbol, 0)) for symbol in token)
+
+
+def _characters_with_fallback(token: str) -> int:
+    """By a token of characters, or of one byte of a character that the vocabulary lacks: `<0xE6>`."""
+    byte = _FALLBACK.fullmatch(token)
+    return int(not _continues(int(byte[1], 16))) if byte else len(token)
+
+
+def _continues(byte: int) -> bool:
+    """Whether a byte goes on with a character in UTF-8."""
+    return 0x80 <= byte < 0xC0
 
 
 def _words() -> pre_tokenizers.PreTokenizer:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from app.contract.model_folder import BodyDescription
-from app.contract.specs.architectures import SkipgramArchitecture, TextArchitecture
+from app.contract.specs.architectures import TextArchitecture
 from worker.data.order import Indices
-from worker.data.tokenizers import begin_token, words_hold_spaces
+from worker.data.tokenizers import Frame, begin_token, word_opening, words_hold_spaces
 
 
 @dataclass(frozen=True, slots=True)
 class WordRow:
-    """Words `start` to `end` of a sentence: their sub-words behind a begin token, and which of those carries each."""
+    """Words `start` to `end` of a sentence: their sub-words in a frame, and which of those carries each."""
 
     tokens: list[int]
     places: list[int]
@@ -29,7 +29,8 @@ class WordRow:
 
 
 class SubWords:
-    """Cuts words by themselves, a space before each, so that none shares a sub-word with another; and remembers them.
+    """Cuts words by themselves, each as it would be within a text, so that none shares a sub-word with another; and
+    remembers them.
 
     A word is carried by its first sub-word, as stock token classifiers have it; under a body that reads from left to
     right by its last, the only one that has read the word. Only so much of a word is read as the context holds.
@@ -40,9 +41,11 @@ class SubWords:
         assert isinstance(shape, TextArchitecture)
         self._tokenizer = tokenizer
         self._begin_token = begin_token(tokenizer)
-        self._room = shape.context_length - 1
+        self._frame = Frame(tokenizer)
+        self._room = shape.context_length - self._frame.size
+        self._opening = word_opening(tokenizer)
         self._first = 0 if words_hold_spaces(tokenizer) else 1  # behind the space
-        self._last_carries = not body.bidirectional and not isinstance(shape, SkipgramArchitecture)
+        self._last_carries = body.reads_left_to_right
         self._known: dict[str, list[int]] = {}
 
     def rows(self, words: Sequence[str]) -> list[WordRow]:
@@ -57,18 +60,19 @@ class SubWords:
         return self._row(cut, *bounds_around([len(tokens) for tokens in cut], place, self._room))
 
     def _row(self, cut: Sequence[list[int]], start: int, end: int) -> WordRow:
-        tokens, places = [self._begin_token], []
+        tokens: list[int] = []
+        places = []
         for word in cut[start:end]:
             last = len(word) - 1
-            places.append(len(tokens) + (last if self._last_carries else min(self._first, last)))
+            places.append(1 + len(tokens) + (last if self._last_carries else min(self._first, last)))
             tokens += word
-        return WordRow(tokens, places, start, end)
+        return WordRow(self._frame.around(tokens), places, start, end)
 
     def _cut(self, words: Sequence[str]) -> list[list[int]]:
         """A word of which the tokenizer makes nothing is read as a begin token."""
         new = list({word for word in words if word not in self._known})
-        spaced = [f" {word}" for word in new]
-        encodings = self._tokenizer.encode_batch_fast(spaced, add_special_tokens=False) if new else []
+        opened = [self._opening + word for word in new]
+        encodings = self._tokenizer.encode_batch_fast(opened, add_special_tokens=False) if new else []
         for word, encoding in zip(new, encodings, strict=True):
             self._known[word] = encoding.ids[: self._room] or [self._begin_token]
         return [self._known[word] for word in words]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from app.contract import sizes
 from app.contract.messages import Assignment
-from app.contract.model_folder import BodyDescription, Granularity, InputKind, Label, ModelDescription
+from app.contract.model_folder import BodyDescription, Granularity, InputKind, Label, ModelDescription, Pooling
 from app.contract.specs import FinetuneSpec, PretrainSpec
 from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture
 from app.contract.specs.training import Augmentation, TrainingOptions
@@ -151,6 +151,7 @@ def described(
     target_size: int | None = None,
     variational: bool = False,
     crf: bool = False,
+    pooling: Pooling = "mean",
 ) -> ModelDescription:
     num_outputs = len(labels) if labels is not None else body.code_size if variational else target_size
     return ModelDescription(
@@ -161,5 +162,6 @@ def described(
         target_size=target_size,
         variational=variational,
         crf=crf,
-        num_parameters=sizes.num_parameters((spec.kind, spec.method.type), body, num_outputs, crf=crf),
+        pooling=pooling,
+        num_parameters=sizes.num_parameters((spec.kind, spec.method.type), body, num_outputs, crf=crf, pooling=pooling),
     )

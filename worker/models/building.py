@@ -8,18 +8,24 @@ from torch import nn
 from app.contract.compatibility import MethodKey
 from app.contract.model_folder import BodyDescription, ModelDescription
 from app.contract.specs.architectures import (
+    BertArchitecture,
     ConvArchitecture,
+    Gpt2Architecture,
     LstmArchitecture,
     MlpArchitecture,
     RnnArchitecture,
     SkipgramArchitecture,
+    TextArchitecture,
     TransformerArchitecture,
 )
 from worker.models.autoencoder import Autoencoder, VariationalAutoencoder
+from worker.models.bert import Bert
 from worker.models.body import Body
 from worker.models.conv import ConvBody, ConvDecoder
-from worker.models.encoder import Encoder, MaskedLanguageModel
+from worker.models.encoder import BidirectionalBody, Encoder, MaskedLanguageModel
 from worker.models.gan import Gan
+from worker.models.gpt2 import Gpt2
+from worker.models.headless import Headless
 from worker.models.heads import Classifier, Regressor
 from worker.models.language_model import CausalBody, CausalLanguageModel
 from worker.models.mlp import MlpBody, MlpDecoder
@@ -32,16 +38,6 @@ from worker.models.transformer import Transformer
 
 def build_body(description: BodyDescription) -> Body:
     match description.architecture:
-        case TransformerArchitecture() as shape:
-            assert description.vocab_size is not None
-            body = Encoder if description.bidirectional else Transformer
-            return body(shape, description.vocab_size)
-        case SkipgramArchitecture() as shape:
-            assert description.vocab_size is not None
-            return SkipGram(shape, description.vocab_size)
-        case LstmArchitecture() | RnnArchitecture() as shape:
-            assert description.vocab_size is not None
-            return Recurrent(shape, description.vocab_size)
         case MlpArchitecture() as shape:
             assert description.input_shape is not None
             return MlpBody(description.input_shape, shape.hidden_widths, shape.dropout, description.code_size)
@@ -49,11 +45,30 @@ def build_body(description: BodyDescription) -> Body:
             assert description.input_shape is not None
             assert description.code_size is not None
             return ConvBody(description.input_shape, shape.channels, shape.dropout, description.code_size)
+        case shape:
+            assert description.vocab_size is not None
+            return _text_body(shape, description.vocab_size, bidirectional=description.bidirectional)
+
+
+def _text_body(shape: TextArchitecture, vocab_size: int, *, bidirectional: bool) -> Body:
+    match shape:
+        case TransformerArchitecture():
+            return (Encoder if bidirectional else Transformer)(shape, vocab_size)
+        case Gpt2Architecture():
+            return Gpt2(shape, vocab_size)
+        case BertArchitecture():
+            return Bert(shape, vocab_size)
+        case SkipgramArchitecture():
+            return SkipGram(shape, vocab_size)
+        case LstmArchitecture() | RnnArchitecture():
+            return Recurrent(shape, vocab_size)
         case _:
-            assert_never(description.architecture)
+            assert_never(shape)
 
 
 def build_module(description: ModelDescription) -> nn.Module:
+    if description.headless:
+        return Headless(build_body(description.body))
     return MODULES[description.kind, description.method](description)
 
 
@@ -65,7 +80,7 @@ def _causal_language_model(description: ModelDescription) -> nn.Module:
 
 def _masked_language_model(description: ModelDescription) -> nn.Module:
     body = build_body(description.body)
-    assert isinstance(body, Encoder)
+    assert isinstance(body, BidirectionalBody)
     return MaskedLanguageModel(body)
 
 
@@ -101,7 +116,7 @@ def _decoder(body: BodyDescription) -> MlpDecoder | ConvDecoder:
 
 def _classifier(description: ModelDescription) -> nn.Module:
     assert description.labels is not None
-    return Classifier(build_body(description.body), len(description.labels))
+    return Classifier(build_body(description.body), len(description.labels), description.pooling)
 
 
 def _tagger(description: ModelDescription) -> nn.Module:

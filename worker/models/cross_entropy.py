@@ -7,14 +7,17 @@ in the forward pass while it is warm (as Liger Kernel does: Hsu et al. 2024).
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
 #: Logits of one chunk: 4 MiB of fp32.
 CHUNK_NUMBERS = 1 << 20
 
 
-def summed_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """hidden: [N, D], weight: [V, D], targets: int64 [N] -> the sum of negative log-likelihoods, fp32."""
+def summed_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, bias: Tensor | None = None) -> Tensor:
+    """hidden: [N, D], weight: [V, D], targets: int64 [N], bias: [V] -> the sum of negative log-likelihoods, fp32."""
+    if bias is not None:  # one more column of the weights, which reads a one
+        hidden, weight = F.pad(hidden, (0, 1), value=1.0), torch.cat([weight, bias[:, None]], 1)
     if torch.is_grad_enabled():
         total: Tensor = _SummedCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
         return total

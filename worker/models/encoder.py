@@ -8,21 +8,47 @@ Legend: B batch, T tokens, K places, D width, H heads, E width of a head, F inne
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
-from app.contract.specs.architectures import TransformerArchitecture
+from app.contract.specs.architectures import BertArchitecture, MaskedArchitecture, TransformerArchitecture
 from worker.models.body import Body
 from worker.models.cross_entropy import summed_cross_entropy
 from worker.models.language_model import INITIAL_DEVIATION
-from worker.models.transformer import NORM_EPSILON, Rotary, rotated
+from worker.models.transformer import rotary_of, rotated
 
 
-def layer_norm(width: int) -> nn.LayerNorm:
-    return nn.LayerNorm(width, eps=NORM_EPSILON, bias=False)
+class BidirectionalBody(Body):
+    """Each token sees all others, so that it can be told from both sides."""
+
+    architecture: MaskedArchitecture
+
+    @property
+    @abstractmethod
+    def token_embedding(self) -> nn.Embedding:
+        """The vectors of the vocabulary."""
+
+    @abstractmethod
+    def prediction_head(self) -> nn.Module:
+        """A new one of what stands between these vectors and the logits of tokens: [..., D] -> [..., D]"""
+
+    @abstractmethod
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """tokens: int64 [B, T], T at most the context length; mask: bool [B, 1, 1, T], true for tokens and false
+        for padding; None where all are tokens -> [B, T, D]"""
+
+    def encode(self, batch: Mapping[str, Tensor]) -> Tensor:
+        tokens = batch["tokens"]
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        return self(tokens, (positions < batch["lengths"][:, None])[:, None, None])  # type: ignore[no-any-return]
+
+
+def layer_norm(architecture: TransformerArchitecture) -> nn.LayerNorm:
+    return nn.LayerNorm(architecture.width, eps=architecture.norm_epsilon, bias=False)
 
 
 class Embeddings(nn.Module):
@@ -31,7 +57,7 @@ class Embeddings(nn.Module):
     def __init__(self, architecture: TransformerArchitecture, vocab_size: int) -> None:
         super().__init__()
         self.tok_embeddings = nn.Embedding(vocab_size, architecture.width)
-        self.norm = layer_norm(architecture.width)
+        self.norm = layer_norm(architecture)
         self.dropout = nn.Dropout(architecture.dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -73,9 +99,9 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     def __init__(self, architecture: TransformerArchitecture, *, is_first: bool) -> None:
         super().__init__()
-        self.attn_norm = nn.Identity() if is_first else layer_norm(architecture.width)
+        self.attn_norm = nn.Identity() if is_first else layer_norm(architecture)
         self.attn = Attention(architecture)
-        self.mlp_norm = layer_norm(architecture.width)
+        self.mlp_norm = layer_norm(architecture)
         self.mlp = FeedForward(architecture)
         self.dropout = nn.Dropout(architecture.dropout)
 
@@ -85,8 +111,10 @@ class Block(nn.Module):
         return out
 
 
-class Encoder(Body):
+class Encoder(BidirectionalBody):
     """The body: what a fine-tune inherits."""
+
+    architecture: TransformerArchitecture
 
     def __init__(self, architecture: TransformerArchitecture, vocab_size: int) -> None:
         super().__init__()
@@ -94,8 +122,8 @@ class Encoder(Body):
         self.width = architecture.width
         self.embeddings = Embeddings(architecture, vocab_size)
         self.layers = nn.ModuleList(Block(architecture, is_first=n == 0) for n in range(architecture.num_layers))
-        self.final_norm = layer_norm(architecture.width)
-        self.rotary = Rotary(architecture.width // architecture.num_heads, architecture.context_length)
+        self.final_norm = layer_norm(architecture)
+        self.rotary = rotary_of(architecture)
         self._initialize(architecture.num_layers)
 
     def stages(self) -> Sequence[nn.ModuleList]:
@@ -115,10 +143,12 @@ class Encoder(Body):
         out: Tensor = self.final_norm(x)
         return out
 
-    def encode(self, batch: Mapping[str, Tensor]) -> Tensor:
-        tokens = batch["tokens"]
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
-        return self(tokens, (positions < batch["lengths"][:, None])[:, None, None])  # type: ignore[no-any-return]
+    @property
+    def token_embedding(self) -> nn.Embedding:
+        return self.embeddings.tok_embeddings
+
+    def prediction_head(self) -> nn.Module:
+        return PredictionHead(self.architecture)
 
     def _initialize(self, num_layers: int) -> None:
         """What adds to the residual stream starts smaller, the deeper the stack (Radford et al. 2019)."""
@@ -131,10 +161,10 @@ class Encoder(Body):
 class PredictionHead(nn.Module):
     """What stands between an encoder's vectors and any linear layer that answers."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, architecture: TransformerArchitecture) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, width, bias=False)
-        self.norm = layer_norm(width)
+        self.dense = nn.Linear(architecture.width, architecture.width, bias=False)
+        self.norm = layer_norm(architecture)
         nn.init.normal_(self.dense.weight, std=INITIAL_DEVIATION)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -146,18 +176,19 @@ class PredictionHead(nn.Module):
 class MaskedLanguageModel(nn.Module):
     """A body, and over it a logit for each token of the vocabulary; tied, the last layer is the embedding matrix."""
 
-    def __init__(self, body: Encoder) -> None:
+    def __init__(self, body: BidirectionalBody) -> None:
         super().__init__()
         self.model = body
-        self.head = PredictionHead(body.width)
-        embedding = body.embeddings.tok_embeddings
-        self.decoder = nn.Linear(body.width, embedding.num_embeddings, bias=False)
+        self.head = body.prediction_head()
+        embedding = body.token_embedding
+        has_bias = isinstance(body.architecture, BertArchitecture)
+        self.decoder = nn.Linear(body.width, embedding.num_embeddings, bias=has_bias)
         nn.init.normal_(self.decoder.weight, std=INITIAL_DEVIATION)
         if body.architecture.tie_embeddings:
             self.decoder.weight = embedding.weight
 
     @property
-    def body(self) -> Encoder:
+    def body(self) -> BidirectionalBody:
         return self.model
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -179,4 +210,5 @@ class MaskedLanguageModel(nn.Module):
 
     def loss(self, tokens: Tensor, places: Tensor, targets: Tensor) -> Tensor:
         """targets: int64 [B, K] -> negative log-likelihood of the targets, summed over all B * K."""
-        return summed_cross_entropy(self.guesses(tokens, places), self.decoder.weight, targets.flatten())
+        guesses = self.guesses(tokens, places)
+        return summed_cross_entropy(guesses, self.decoder.weight, targets.flatten(), self.decoder.bias)

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from app.contract.model_folder import Pooling
+from worker.models.bert import Pooler
 from worker.models.body import Body
-from worker.models.encoder import Encoder, PredictionHead
+from worker.models.encoder import Encoder
 from worker.models.standardization import Standardization
 
 
@@ -22,6 +24,11 @@ def pool(encoded: Tensor, lengths: Tensor) -> Tensor:
     padding = (positions >= lengths[:, None])[..., None]  # [B, T, 1]
     total = encoded.float().masked_fill(padding, 0.0).sum(dim=1)
     return total / lengths[:, None]
+
+
+def last_token(encoded: Tensor, lengths: Tensor) -> Tensor:
+    """[B, T, D], lengths int64 [B] -> [B, D]"""
+    return encoded[torch.arange(len(encoded), device=encoded.device), lengths - 1]
 
 
 def encode_example(body: Body, batch: Mapping[str, Tensor]) -> Tensor:
@@ -39,12 +46,12 @@ class Task(nn.Module):
 
 
 class LinearTask(Task):
-    """One linear layer on top; over an encoder, behind a prediction head, as stock encoders have it."""
+    """One linear layer on top; over our encoder, behind a prediction head, as its stock form has it."""
 
-    def __init__(self, body: Body, num_outputs: int) -> None:
+    def __init__(self, body: Body, num_outputs: int, *, bias: bool = True) -> None:
         super().__init__(body)
-        self.transform = PredictionHead(body.width) if isinstance(body, Encoder) else nn.Identity()
-        self.head = nn.Linear(body.width, num_outputs)
+        self.transform = body.prediction_head() if isinstance(body, Encoder) else nn.Identity()
+        self.head = nn.Linear(body.width, num_outputs, bias=bias)
 
     def read(self, batch: Mapping[str, Tensor]) -> Tensor:
         """-> what the head makes of each example [B, outputs]"""
@@ -55,12 +62,26 @@ class LinearTask(Task):
 class Classifier(LinearTask):
     """A logit a label."""
 
-    def __init__(self, body: Body, num_labels: int) -> None:
-        super().__init__(body, num_labels)
+    def __init__(self, body: Body, num_labels: int, pooling: Pooling = "mean") -> None:
+        super().__init__(body, num_labels, bias=pooling != "last")
+        self.pooling = pooling
+        if pooling == "first":
+            self.transform = Pooler(body.width)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """-> logits [B, L]"""
-        return self.read(batch)
+        logits: Tensor = self.head(self.transform(self._example(batch)))
+        return logits
+
+    def _example(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """-> [B, D]"""
+        match self.pooling:
+            case "mean":
+                return encode_example(self.body, batch)
+            case "last":
+                return last_token(self.body.encode(batch), batch["lengths"])
+            case "first":
+                return self.body.encode(batch)[:, 0]
 
 
 class Regressor(LinearTask):

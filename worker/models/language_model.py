@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
-from app.contract.specs.architectures import LanguageArchitecture
+from app.contract.specs.architectures import CausalArchitecture
 from worker.models.body import Body
 from worker.models.cross_entropy import summed_cross_entropy
 
@@ -35,8 +35,12 @@ CacheType = TypeVar("CacheType", bound=Cache)
 class CausalBody(Body, Generic[CacheType]):
     """Reads tokens and looks at none ahead, so that it can go on where it stopped."""
 
-    architecture: LanguageArchitecture
-    embed_tokens: nn.Embedding
+    architecture: CausalArchitecture
+
+    @property
+    @abstractmethod
+    def token_embedding(self) -> nn.Embedding:
+        """The vectors of the vocabulary."""
 
     @abstractmethod
     def forward(self, tokens: Tensor) -> Tensor:
@@ -60,10 +64,10 @@ class CausalLanguageModel(nn.Module):
     def __init__(self, body: CausalBody[Any]) -> None:
         super().__init__()
         self.model = body
-        self.lm_head = nn.Linear(body.width, body.embed_tokens.num_embeddings, bias=False)
+        self.lm_head = nn.Linear(body.width, body.token_embedding.num_embeddings, bias=False)
         nn.init.normal_(self.lm_head.weight, std=INITIAL_DEVIATION)
         if body.architecture.tie_embeddings:
-            self.lm_head.weight = body.embed_tokens.weight
+            self.lm_head.weight = body.token_embedding.weight
 
     @property
     def body(self) -> CausalBody[Any]:

@@ -65,6 +65,10 @@ class Recurrent(CausalBody[RecurrentCache]):
         self.layers = nn.ModuleList(layer_type(below, architecture.width, batch_first=True) for below in inputs)
         self._initialize()
 
+    @property
+    def token_embedding(self) -> nn.Embedding:
+        return self.embed_tokens
+
     def stages(self) -> Sequence[nn.ModuleList]:
         layers = zip([self.embed_tokens, *self.layers], self.dropouts, strict=True)
         return [nn.ModuleList([layer, dropout]) for layer, dropout in layers]

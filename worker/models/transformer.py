@@ -17,16 +17,13 @@ from app.contract.specs.architectures import TransformerArchitecture
 from worker.models.key_value_cache import KeyValueCache
 from worker.models.language_model import INITIAL_DEVIATION, CausalBody
 
-ROTARY_BASE = 10_000.0
-NORM_EPSILON = 1e-5
-
 
 class Rotary(nn.Module):
     """Rotary positions (Su et al. 2021) in Llama's layout: dimension i turns with i + E/2, not with its neighbour."""
 
-    def __init__(self, head_width: int, context_length: int) -> None:
+    def __init__(self, head_width: int, context_length: int, base: float) -> None:
         super().__init__()
-        rates = ROTARY_BASE ** -(torch.arange(0, head_width, 2, dtype=torch.float32) / head_width)
+        rates = base ** -(torch.arange(0, head_width, 2, dtype=torch.float32) / head_width)
         angles = torch.arange(context_length, dtype=torch.float32)[:, None] * rates  # [T, E/2]
         self.register_buffer("cosine", torch.cat([angles, angles], dim=1).cos(), persistent=False)
         self.register_buffer("sine", torch.cat([angles, angles], dim=1).sin(), persistent=False)
@@ -35,6 +32,11 @@ class Rotary(nn.Module):
         """Cosine and sine at positions [B, T], as [B, 1, T, E], or at a slice of length T, as [T, E]."""
         cosine, sine = self.get_buffer("cosine")[positions], self.get_buffer("sine")[positions]
         return (cosine, sine) if isinstance(positions, slice) else (cosine.unsqueeze(1), sine.unsqueeze(1))
+
+
+def rotary_of(architecture: TransformerArchitecture) -> Rotary:
+    head_width = architecture.width // architecture.num_heads
+    return Rotary(head_width, architecture.context_length, architecture.rope_theta)
 
 
 def rotated(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
@@ -100,9 +102,9 @@ class Block(nn.Module):
 
     def __init__(self, architecture: TransformerArchitecture) -> None:
         super().__init__()
-        self.input_layernorm = nn.RMSNorm(architecture.width, eps=NORM_EPSILON)
+        self.input_layernorm = nn.RMSNorm(architecture.width, eps=architecture.norm_epsilon)
         self.self_attn = Attention(architecture)
-        self.post_attention_layernorm = nn.RMSNorm(architecture.width, eps=NORM_EPSILON)
+        self.post_attention_layernorm = nn.RMSNorm(architecture.width, eps=architecture.norm_epsilon)
         self.mlp = FeedForward(architecture.width, architecture.inner_width)
         self.dropout = nn.Dropout(architecture.dropout)
 
@@ -131,9 +133,13 @@ class Transformer(CausalBody[KeyValueCache]):
         self.embed_tokens = nn.Embedding(vocab_size, architecture.width)
         self.dropout = nn.Dropout(architecture.dropout)
         self.layers = nn.ModuleList(Block(architecture) for _ in range(architecture.num_layers))
-        self.norm = nn.RMSNorm(architecture.width, eps=NORM_EPSILON)
-        self.rotary = Rotary(architecture.width // architecture.num_heads, architecture.context_length)
+        self.norm = nn.RMSNorm(architecture.width, eps=architecture.norm_epsilon)
+        self.rotary = rotary_of(architecture)
         self._initialize(architecture.num_layers)
+
+    @property
+    def token_embedding(self) -> nn.Embedding:
+        return self.embed_tokens
 
     def stages(self) -> Sequence[nn.ModuleList]:
         *lower, top = self.layers

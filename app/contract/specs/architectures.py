@@ -13,6 +13,9 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 Layers = Annotated[int, Field(ge=1, le=1_024)]
 ContextLength = Annotated[int, Field(ge=2, le=1_048_576)]
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
+Heads = Annotated[int, Field(ge=1, le=1_024)]
+#: What a norm adds to a variance before it divides by its root.
+NormEpsilon = Annotated[float, Field(gt=0.0, le=0.1)]
 
 
 class TransformerArchitecture(Contract):
@@ -22,8 +25,8 @@ class TransformerArchitecture(Contract):
     type: Literal["transformer"] = "transformer"
     num_layers: Layers = 4
     width: Width = 256
-    num_heads: Annotated[int, Field(ge=1, le=1_024)] = 4
-    num_key_value_heads: Annotated[int, Field(ge=1, le=1_024)] | None = Field(
+    num_heads: Heads = 4
+    num_key_value_heads: Heads | None = Field(
         default=None, description="Grouped-query attention: must divide num_heads. Default: num_heads."
     )
     feed_forward_width: Width | None = Field(
@@ -33,11 +36,14 @@ class TransformerArchitecture(Contract):
     context_length: ContextLength = 256
     dropout: Dropout = 0.0
     tie_embeddings: bool = True
+    rope_theta: Annotated[
+        float, Field(ge=1.0, le=1e12, description="Base of the rotary periods: the larger, the further they reach.")
+    ] = 10_000.0
+    norm_epsilon: NormEpsilon = 1e-5
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
-        if self.width % self.num_heads:
-            raise ValueError(f"width {self.width} is not divisible by num_heads {self.num_heads}")
+        _check_heads(self.width, self.num_heads)
         if (self.width // self.num_heads) % 2:
             raise ValueError(
                 f"width {self.width} / num_heads {self.num_heads} = {self.width // self.num_heads}: "
@@ -110,10 +116,48 @@ class LstmArchitecture(_Recurrent):
     type: Literal["lstm"] = "lstm"
 
 
-#: What tells the next token.
+class _LearnedPositions(Contract):
+    """A Transformer with LayerNorm, biases everywhere and a vector for each position. It comes by import alone."""
+
+    num_layers: Layers
+    width: Width
+    num_heads: Heads
+    feed_forward_width: Width
+    context_length: ContextLength
+    dropout: Dropout
+    activation: Literal["gelu", "gelu_tanh", "relu"] = Field(
+        description="`gelu_tanh` is GELU by its tanh approximation (Hendrycks and Gimpel 2016)."
+    )
+    norm_epsilon: NormEpsilon
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        _check_heads(self.width, self.num_heads)
+        return self
+
+
+class Gpt2Architecture(_LearnedPositions):
+    """A pre-norm decoder (Radford et al. 2019)."""
+
+    type: Literal["gpt2"] = "gpt2"
+    tie_embeddings: bool
+
+
+class BertArchitecture(_LearnedPositions):
+    """A post-norm encoder (Devlin et al. 2018). All tokens are read as of the first type, that of single texts."""
+
+    type: Literal["bert"] = "bert"
+    num_token_types: Annotated[int, Field(ge=1, le=1_024)]
+    tie_embeddings: Literal[True] = True
+
+
+#: What can be pretrained to tell the next token, and what tells it.
 LanguageArchitecture = TransformerArchitecture | LstmArchitecture | RnnArchitecture
+CausalArchitecture = LanguageArchitecture | Gpt2Architecture
+#: What tells hidden tokens.
+MaskedArchitecture = TransformerArchitecture | BertArchitecture
 #: What reads text as tokens, one vector a token.
-TextArchitecture = LanguageArchitecture | SkipgramArchitecture
+TextArchitecture = CausalArchitecture | BertArchitecture | SkipgramArchitecture
 
 
 class MlpArchitecture(Contract):
@@ -133,3 +177,8 @@ class ConvArchitecture(Contract):
     type: Literal["conv"] = "conv"
     channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=16, strict=False, fail_fast=True)] = (16, 32)
     dropout: Dropout = 0.0
+
+
+def _check_heads(width: int, num_heads: int) -> None:
+    if width % num_heads:
+        raise ValueError(f"width {width} is not divisible by num_heads {num_heads}")

@@ -157,6 +157,12 @@ class Classification(Contract):
         "all as there are. down_sample: of each label as many as the rarest has, others in each epoch. Default: each "
         "once.",
     )
+    pooling: Literal["mean", "last"] | None = Field(
+        default=None,
+        description="What is read of a text's vectors: their mean, or the last, under a parent that reads from left to "
+        "right. An archive is stock with `last` from a Transformer decoder. Default: the mean; from GPT-2 the last, "
+        "and from BERT the first, as their stock classifiers do.",
+    )
 
     @model_validator(mode="after")
     def _labels_are_balanced_once(self) -> Self:

@@ -19,6 +19,7 @@ from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.methods import (
     Autoencoder,
     CausalLanguageModel,
+    Classification,
     ContinuedAutoencoder,
     Gan,
     MaskedLanguageModel,
@@ -77,6 +78,8 @@ def check_finetune(spec: FinetuneSpec, parent: Inheritance, parent_name: str, da
     _check_shape(parent.body.input_shape, parent_name, dataset, "dataset")
     if isinstance(spec.method, ContinuedAutoencoder):
         _check_variational(spec.method, parent, parent_name)
+    if isinstance(spec.method, Classification):
+        _check_pooling(spec.method, parent.body, parent_name)
 
 
 def check_validation(dataset: DatasetRow, validation: DatasetRow) -> None:
@@ -180,6 +183,17 @@ def _check_variational(method: ContinuedAutoencoder, parent: Inheritance, parent
             ErrorCode.VALIDATION_FAILED,
             "method.variational",
         )
+
+
+def _check_pooling(method: Classification, body: BodyDescription, parent_name: str) -> None:
+    told = f"`pooling` is given as {method.pooling}, and {parent_name}"
+    if method.pooling is not None and body.granularity is not Granularity.TOKENS:
+        reason = f"{told} gives one vector for an example: there is nothing to pool. Leave it out."
+    elif method.pooling == "last" and not body.reads_left_to_right:
+        reason = f"{told} does not read from left to right: its last token knows no more than another. Leave it out."
+    else:
+        return
+    raise _refused(reason, ErrorCode.VALIDATION_FAILED, "method.pooling")
 
 
 def _dataset_incompatible(doing: str, wanted: Collection[str], dataset: DatasetRow) -> InvalidRequest:

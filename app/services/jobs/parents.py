@@ -113,7 +113,8 @@ def _named_model(session: Session, job: JobRow) -> ModelRow:
 
 def _of_model(model: ModelRow) -> Inheritance:
     description = ModelDescription.model_validate(model.description, strict=False)
-    return Inheritance(description.method, description.body, description.variational)
+    method = f"{description.method} without its head" if description.headless else description.method
+    return Inheritance(method, description.body, description.variational)
 
 
 def _refused(message: str, code: ErrorCode, location: str = "parent") -> InvalidRequest:

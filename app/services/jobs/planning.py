@@ -10,7 +10,7 @@ from app.contract.errors import ErrorCode, FieldError, InvalidRequest
 from app.contract.model_folder import BodyDescription, InputKind
 from app.contract.specs.architectures import TextArchitecture
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
-from app.contract.specs.methods import SequenceLabeling
+from app.contract.specs.methods import Classification, SequenceLabeling
 from app.contract.specs.strategies import GradualUnfreezingStrategy
 from app.contract.specs.training import Duration
 from app.db import datasets
@@ -94,7 +94,8 @@ def _sized(
     outputs = num_outputs(spec, dataset, parent.inheritance if parent else None)
     method = (spec.kind, spec.method.type)
     has_crf = isinstance(spec.method, SequenceLabeling) and spec.method.crf
-    parameters = sizes.num_parameters(method, body, outputs, crf=has_crf)
+    pooling = spec.method.pooling if isinstance(spec.method, Classification) else None
+    parameters = sizes.num_parameters(method, body, outputs, crf=has_crf, pooling=pooling)
     if parameters > settings.max_parameters:
         raise _too_large(
             f"The model would have {parameters:,} parameters; the limit is {settings.max_parameters:,}. "

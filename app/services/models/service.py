@@ -1,13 +1,12 @@
 """The rules of models: immutable results, the names that point at them, and what keeps one from going."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from app.contract.checkpoint import MODEL_FOLDER
-from app.contract.errors import Conflict, ErrorCode, FieldError, InvalidRequest, NotFound, ServiceError
+from app.contract.errors import Conflict, ErrorCode, NotFound, ServiceError
 from app.contract.inference import ModelReference
 from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
 from app.db import aliases, checkpoints, jobs, models
@@ -17,13 +16,11 @@ from app.db.tables import CheckpointRow, ModelRow
 from app.services.files import Download, opened
 from app.services.idempotency import Record
 from app.services.jobs.lookup import job_of
+from app.services.models.aliases import check_alias
 from app.services.models.archive import zipped
 from app.services.models.views import Lineage, LineageEntry, ModelPage, ModelView, view_of
 from app.services.paging import cut, id_before
 from app.storage import ArtifactStore
-
-#: No alias can be taken for an id, nor hold a slash, which would end the part of a path that it stands in.
-ALIAS = re.compile(r"(?!(?:job|model|ds|swp|key)_)[A-Za-z0-9][A-Za-z0-9._:@+-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +86,7 @@ class Models:
 
     def put_alias(self, project_id: str, ref: str, alias: str) -> ModelView:
         """Point the alias at the model, wherever it pointed before. Raises InvalidRequest for a name that is none."""
-        _check_alias(alias)
+        check_alias(alias)
         with self.database.transaction() as session:
             row = _model(session, project_id, ref, lock="share")
             aliases.put(session, project_id, alias, row.id, now(session))
@@ -124,15 +121,6 @@ def _model(session: Session, project_id: str, ref: str, lock: Lock | None = None
     if row is None:
         raise NotFound(f"There is no model {ref!r}.")
     return row
-
-
-def _check_alias(alias: str) -> None:
-    if not ALIAS.fullmatch(alias):
-        message = (
-            f"{alias[:60]!r} cannot be an alias: that is up to 200 letters, digits and . _ : @ + -, starts with a "
-            "letter or a digit, and not with the prefix of an id, such as model_."
-        )
-        raise InvalidRequest(message, errors=[FieldError(location="alias", message=message)])
 
 
 def _views(session: Session, rows: Sequence[ModelRow]) -> list[ModelView]:

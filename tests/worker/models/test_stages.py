@@ -1,18 +1,24 @@
 """The layers of every body, from the input up, and what freezing them does."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from app.contract.specs.architectures import (
+    BertArchitecture,
+    Gpt2Architecture,
     LstmArchitecture,
     RnnArchitecture,
     SkipgramArchitecture,
     TransformerArchitecture,
 )
+from worker.models.bert import Bert
 from worker.models.body import Body
 from worker.models.conv import ConvBody
 from worker.models.encoder import Encoder
+from worker.models.gpt2 import Gpt2
 from worker.models.heads import Classifier
 from worker.models.mlp import MlpBody
 from worker.models.recurrent import Recurrent
@@ -24,9 +30,21 @@ IMAGES = {"inputs": torch.ones(2, 1, 8, 8)}
 
 NUM_LAYERS = 3
 SHAPE = TransformerArchitecture(num_layers=NUM_LAYERS, width=8, num_heads=2, context_length=8, dropout=0.5)
+LEARNED_POSITIONS: dict[str, Any] = {
+    "num_layers": NUM_LAYERS,
+    "width": 8,
+    "num_heads": 2,
+    "feed_forward_width": 16,
+    "context_length": 8,
+    "dropout": 0.5,
+    "activation": "gelu",
+    "norm_epsilon": 1e-5,
+}
 BODIES: dict[str, tuple[Body, dict[str, Tensor], int]] = {
     "transformer": (Transformer(SHAPE, 11), TOKENS, 4),
     "encoder": (Encoder(SHAPE, 11), TOKENS, 4),
+    "gpt2": (Gpt2(Gpt2Architecture(**LEARNED_POSITIONS, tie_embeddings=True), 11), TOKENS, 4),
+    "bert": (Bert(BertArchitecture(**LEARNED_POSITIONS, num_token_types=2), 11), TOKENS, 4),
     "lstm": (Recurrent(LstmArchitecture(num_layers=NUM_LAYERS, width=8, dropout=0.5), 11), TOKENS, 4),
     "rnn": (Recurrent(RnnArchitecture(num_layers=NUM_LAYERS, width=8, dropout=0.5), 11), TOKENS, 4),
     "skipgram": (SkipGram(SkipgramArchitecture(width=8), 11), TOKENS, 1),

@@ -13,7 +13,7 @@ VOCAB_SIZE = 50
 def test_rotary_positions_depend_on_distance_alone() -> None:
     """Two equal tokens attend to each other with a weight that does not depend on where they stand."""
     q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
-    rotary = Rotary(head_width=8, context_length=64)
+    rotary = Rotary(head_width=8, context_length=64, base=10_000.0)
 
     def product(first: int, second: int) -> torch.Tensor:
         at = [rotary.at(torch.tensor([[place]])) for place in (first, second)]

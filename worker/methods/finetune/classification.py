@@ -39,8 +39,9 @@ def prepare(assignment: Assignment, log: Log) -> "ClassificationMethod":
         return {"labels": _labels(data).coded_by(taught.names)}
 
     sides = parted(data, validation_data, spec.training, answers, strata=taught.codes)
-    model = Classifier(parent.body, len(taught.names))
-    description = described(spec, parent.description, labels=taught.names)
+    pooling = spec.method.pooling or parent.description.pooling
+    model = Classifier(parent.body, len(taught.names), pooling)
+    description = described(spec, parent.description, labels=taught.names, pooling=pooling)
     return ClassificationMethod(model, description, sides, spec.training, parent.tokenizer, spec=spec.method)
 
 

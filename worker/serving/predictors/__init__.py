@@ -10,6 +10,7 @@ from worker.serving.predictors.autoencoder import autoencoder
 from worker.serving.predictors.causal_language_model import causal_language_model
 from worker.serving.predictors.classification import classification
 from worker.serving.predictors.gan import gan
+from worker.serving.predictors.headless import headless
 from worker.serving.predictors.masked_language_model import masked_language_model
 from worker.serving.predictors.protocol import Predictor
 from worker.serving.predictors.regression import regression
@@ -43,4 +44,6 @@ def load_predictor(folder: Path) -> Predictor:
         loaded = load_model(folder)
     except (ValueError, RuntimeError) as error:
         raise ModelCorrupted(f"The model's files cannot be loaded: {error}") from error
+    if loaded.description.headless:
+        return headless(loaded)
     return PREDICTORS[loaded.description.kind, loaded.description.method](loaded)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from worker.data.tokenizers import BEGIN_TOKEN, PADDING_TOKEN, begin_token
+from worker.data.tokenizers import begin_token, special_tokens, unknown_token
 from worker.export import LoadedModel
 from worker.models.language_model import CausalLanguageModel
 from worker.serving.batcher import BatchLimits
@@ -32,6 +32,7 @@ class Scoring(Windowed):
     def __init__(self, module: CausalLanguageModel, tokenizer: Tokenizer, context_length: int) -> None:
         super().__init__(tokenizer, context_length)
         self._module = module
+        self._begin_token = begin_token(tokenizer)
         tokens = max(context_length, min(BatchLimits().tokens, MAX_LOGITS // tokenizer.get_vocab_size()))
         self.limits = BatchLimits(tokens=tokens)
 
@@ -42,7 +43,7 @@ class Scoring(Windowed):
         losses = torch.nn.functional.cross_entropy(
             self._module(read).flatten(0, 1), told.flatten(), reduction="none"
         ).view_as(told)
-        counts = counted(told, [stretch.counted_from for stretch in values], batch["lengths"] - 1)
+        counts = counted(told, values)
         sums: list[float] = (-losses.double()).masked_fill(~counts, 0.0).sum(1).tolist()
         return sums
 
@@ -55,15 +56,15 @@ class Scoring(Windowed):
 
     def _stretches(self, text: int, tokens: list[int]) -> Iterator[Stretch]:
         for start, end, counted_from in windows(len(tokens), self._context_length):
-            yield Stretch(text, [self._begin_token, *tokens[start:end]], counted_from - start)
+            yield Stretch(text, [self._begin_token, *tokens[start:end]], counted_from - start, end - start)
 
 
 def causal_language_model(loaded: LoadedModel) -> Predictor:
     assert isinstance(loaded.module, CausalLanguageModel)
     assert loaded.tokenizer is not None
     module, tokenizer, context = loaded.module, loaded.tokenizer, context_length(loaded)
-    ends = (tokenizer.token_to_id(name) for name in (BEGIN_TOKEN, PADDING_TOKEN))
-    end_tokens = frozenset(token for token in ends if token is not None)
+    # Whatever special token the model tells, no text follows in it.
+    end_tokens = frozenset(special_tokens(tokenizer)) - {unknown_token(tokenizer)}
     return Predictor(
         method=loaded.description.method,
         predict=Scoring(module, tokenizer, context),

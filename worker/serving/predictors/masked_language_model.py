@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from app.contract.base import Contract
 from app.records.problems import BadValue
-from worker.data.tokenizers import MASK_TOKEN, begin_token, mask_token, words_hold_spaces
+from worker.data.tokenizers import MASK_TOKEN, Frame, mask_token, words_hold_spaces
 from worker.export import LoadedModel
 from worker.models.encoder import MaskedLanguageModel
 from worker.serving.batcher import BatchLimits, Row
@@ -33,7 +33,7 @@ class MaskParameters(Contract):
 
 @dataclass(frozen=True, slots=True)
 class MaskedText:
-    """Tokens as they are read, the begin token first, and the places of masks among them."""
+    """Tokens as they are read, in their frame, and the places of masks among them."""
 
     text: int
     tokens: list[int]
@@ -95,15 +95,16 @@ class FillingMasks:
         return tokens + tokenise(self.tokenizer, [last])[0]
 
     def _rows(self, text: int, tokens: list[int]) -> Iterator[MaskedText]:
-        begin, room = begin_token(self.tokenizer), self.context_length - 1
+        frame = Frame(self.tokenizer)
+        room = self.context_length - frame.size
         mask = mask_token(self.tokenizer)
         places = [place for place, token in enumerate(tokens) if token == mask]
         if len(tokens) <= room:
-            yield MaskedText(text, [begin, *tokens], [1 + place for place in places])
+            yield MaskedText(text, frame.around(tokens), [1 + place for place in places])
             return
         for place in places:
             start = min(max(0, place - room // 2), len(tokens) - room)
-            yield MaskedText(text, [begin, *tokens[start : start + room]], [1 + place - start])
+            yield MaskedText(text, frame.around(tokens[start : start + room]), [1 + place - start])
 
 
 def masked_language_model(loaded: LoadedModel) -> Predictor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from app.contract.model_folder import InputKind
 from app.contract.specs.architectures import TextArchitecture
-from worker.data.tokenizers import begin_token
+from worker.data.tokenizers import Frame
 from worker.export import LoadedModel
 from worker.serving.batcher import BatchLimits, Row
 from worker.serving.predictors.inputs import read_each, read_features, read_image, read_text
@@ -49,19 +49,19 @@ class ArrayReader:
 
 
 class TextReader:
-    """Texts as fine-tunes read them: a begin token, then the text, cut to the context."""
+    """Texts as fine-tunes read them: in a frame, and cut to the context."""
 
     limits = BatchLimits()
 
     def __init__(self, tokenizer: Tokenizer, context_length: int) -> None:
         self._tokenizer = tokenizer
-        self._begin_token = begin_token(tokenizer)
+        self._frame = Frame(tokenizer)
         self._context_length = context_length
 
     def read_all(self, inputs: Sequence[Any]) -> list[Row]:
         rows = []
         for tokens in tokenise(self._tokenizer, read_each(inputs, read_text)):
-            row = [self._begin_token, *tokens[: self._context_length - 1]]
+            row = self._frame.around(tokens, self._context_length)
             rows.append(Row(row, len(row)))
         return rows
 

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from app.contract.errors import FieldError
-from worker.data.tokenizers import begin_token
+from worker.data.tokenizers import Frame
 from worker.models.body import Body
 from worker.serving.batcher import BatchLimits, Row
 from worker.serving.errors import InvalidInput
@@ -34,6 +34,7 @@ class Stretch:
     text: int
     tokens: list[int]
     counted_from: int
+    counted_to: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Windowed(ABC):
 
     def __init__(self, tokenizer: Tokenizer, context_length: int) -> None:
         self._tokenizer = tokenizer
-        self._begin_token = begin_token(tokenizer)
+        self._frame = Frame(tokenizer)
         self._context_length = context_length
 
     def encode_pre(self, inputs: Sequence[Any]) -> Encoded:
@@ -65,7 +66,7 @@ class Windowed(ABC):
 
 
 class TextEmbedding(Windowed):
-    """The mean of the body's vectors over the begin token and all tokens, as fine-tunes pool a text."""
+    """The mean of the body's vectors over all tokens and those that frame them, as fine-tunes pool a text."""
 
     limits = BatchLimits()
 
@@ -77,7 +78,7 @@ class TextEmbedding(Windowed):
         """-> for each row the sum of the vectors that count, double [D]"""
         batch = right_padded([stretch.tokens for stretch in values])
         vectors = self._body.encode(batch).double()  # [B, T, D]
-        counts = counted(batch["tokens"], [stretch.counted_from for stretch in values], batch["lengths"])
+        counts = counted(batch["tokens"], values)
         return list(vectors.masked_fill(~counts[..., None], 0.0).sum(1))
 
     def encode_post(self, encoded: Encoded, results: Sequence[Tensor]) -> list[list[float]]:
@@ -85,15 +86,18 @@ class TextEmbedding(Windowed):
         sums = [np.zeros(len(results[0])) for _ in facts]
         for row, vector in zip(encoded.rows, results, strict=True):
             sums[row.value.text] += vector.numpy()
-        return [(total / (fact.num_tokens + 1)).tolist() for fact, total in zip(facts, sums, strict=True)]
+        return [
+            (total / (fact.num_tokens + self._frame.size)).tolist() for fact, total in zip(facts, sums, strict=True)
+        ]
 
     def _stretches(self, text: int, tokens: list[int]) -> Iterator[Stretch]:
-        """The first window counts its begin token; it alone makes the window of an empty text."""
+        """The first window counts its begin token, and the last what closes it; of an empty text there is no more."""
         if not tokens:
-            yield Stretch(text, [self._begin_token], 0)
-        for start, end, counted_from in windows(len(tokens), self._context_length - 1):
+            yield Stretch(text, self._frame.around([]), 0, self._frame.size)
+        for start, end, counted_from in windows(len(tokens), self._context_length - self._frame.size):
+            read = self._frame.around(tokens[start:end])
             first = 0 if start == 0 else counted_from - start + 1
-            yield Stretch(text, [self._begin_token, *tokens[start:end]], first)
+            yield Stretch(text, read, first, len(read) if end == len(tokens) else 1 + end - start)
 
 
 def refuse_too_many(tokenised: Sequence[Sequence[int]]) -> None:
@@ -103,7 +107,10 @@ def refuse_too_many(tokenised: Sequence[Sequence[int]]) -> None:
         raise InvalidInput(message, errors=[FieldError(location="inputs", message=message)])
 
 
-def counted(tokens: Tensor, counted_from: Sequence[int], lengths: Tensor) -> Tensor:
-    """Positions from `counted_from` to the row's length: bool [B, T]"""
+def counted(tokens: Tensor, stretches: Sequence[Stretch]) -> Tensor:
+    """Which positions count: bool [B, T]"""
     positions = torch.arange(tokens.shape[1])
-    return (positions >= torch.tensor(counted_from)[:, None]) & (positions < lengths[:, None])
+    first, end = (
+        torch.tensor(bound) for bound in zip(*((s.counted_from, s.counted_to) for s in stretches), strict=True)
+    )
+    return (positions >= first[:, None]) & (positions < end[:, None])
