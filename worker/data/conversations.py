@@ -52,14 +52,16 @@ class ConversationExamples:
     shape = None
 
     def __init__(self, conversations: Sequence[Conversation]) -> None:
-        self._ends = np.cumsum([len(each.tokens) for each in conversations])
+        sizes = np.array([len(each.tokens) for each in conversations])
+        self._ends = np.cumsum(sizes)
+        self._lengths = sizes - 1
         self._tokens = np.concatenate([each.tokens for each in conversations])
         self._told = np.concatenate([each.told for each in conversations])
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Of what is read: all but the last token."""
-        return np.diff(self._ends, prepend=0) - 1
+        return self._lengths
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -67,7 +69,7 @@ class ConversationExamples:
     def gather(self, indices: Indices) -> dict[str, Tensor]:
         """-> `tokens` [B, T], padded on the right with 0, and `lengths` [B]; `places` [K] in the flattened batch, and
         the `targets` [K] that come next there. int64 all"""
-        lengths = self.lengths[indices]
+        lengths = self._lengths[indices]
         tokens = np.zeros((len(indices), lengths.max() + 1), np.int64)
         told = np.zeros(tokens.shape, np.bool_)
         for row, (end, length) in enumerate(zip(self._ends[indices], lengths, strict=True)):

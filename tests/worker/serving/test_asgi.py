@@ -190,6 +190,25 @@ def test_the_same_seed_gives_the_same_text(client: httpx2.Client, language_model
     assert other.json()["text"] != first["text"]
 
 
+def test_a_language_model_continues_a_conversation_as_a_transcript(
+    client: httpx2.Client, language_model: ModelReference
+) -> None:
+    parameters = {"max_tokens": 4, "seed": 3}
+    said = {"messages": [{"role": "user", "content": "dog"}], "parameters": parameters}
+    written = {"prompt": "User: dog\nAssistant:", "parameters": parameters}
+    answer, text = (infer(client, language_model, Operation.GENERATE, body).json() for body in (said, written))
+    assert answer == text | {"text": text["text"].lstrip()}
+
+
+@pytest.mark.parametrize("given", [{}, {"prompt": "dog", "messages": [{"role": "user", "content": "dog"}]}])
+def test_a_prompt_or_messages_are_given(
+    given: dict[str, Any], client: httpx2.Client, language_model: ModelReference
+) -> None:
+    response = infer(client, language_model, Operation.GENERATE, given)
+    assert response.status_code == 422
+    assert [error["location"] for error in response.json()["errors"]] == ["prompt"]
+
+
 def test_a_stream_is_the_same_text_in_pieces(client: httpx2.Client, language_model: ModelReference) -> None:
     whole = infer(client, language_model, Operation.GENERATE, PROMPT).json()
     body = asked(language_model, Operation.GENERATE, {**PROMPT, "stream": True})

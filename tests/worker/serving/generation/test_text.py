@@ -36,6 +36,12 @@ def pieces(tokenizer: Tokenizer, text: str, stops: Sequence[str] = (), drop_last
     return [piece for piece in got if piece], stream.stopped
 
 
+def test_an_answer_has_no_space_before_it_whichever_tokens_that_takes(byte_tokenizer: Tokenizer) -> None:
+    stream = TextStream(byte_tokenizer, [], strips_start=True)
+    got = [stream.push(token) for token in byte_tokenizer.encode(" \n a b ").ids]
+    assert "".join(got) + stream.flush() == "a b "
+
+
 def test_pieces_hold_whole_characters_and_make_the_text(byte_tokenizer: Tokenizer) -> None:
     got, stopped = pieces(byte_tokenizer, TEXT)
     assert "".join(got) == TEXT
