@@ -169,3 +169,18 @@ VARIANTS: Mapping[str, Case] = {
         partial(regression.of_text, architecture=language_model.RNN), examples=texts_alone
     ),
 }
+
+#: Variants that show the compiler steps which it has seen in no method's case. To compile one takes half a minute.
+COMPILED = (
+    "language-model-by-an-lstm-of-word-pieces",
+    "language-model-by-an-rnn-of-characters",
+    "autoencoder-denoising-and-variational",
+    "classification-of-images-never-seen-twice-alike",
+    "regression-of-mixed-vectors-by-averaged-weights",
+    "classification-from-gpt2",
+    "classification-from-bert",
+    "classification-by-a-linear-probe",
+    "classification-by-gradual-unfreezing",
+    "sequence-labeling-by-a-crf",
+    "regression-of-text",
+)

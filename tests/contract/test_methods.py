@@ -1,7 +1,7 @@
 """What every method keeps, whatever it learns."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from app.contract.messages import Assignment, ReportLine
-from tests.contract.cases import CASES, VARIANTS, Case
+from tests.contract.cases import CASES, COMPILED, VARIANTS, Case
 from tests.contract.runs import (
     continued,
     final_checkpoint,
@@ -21,9 +21,14 @@ from tests.contract.runs import (
 from worker.export import load_model
 from worker.training.resolution import resolve
 
-every_method = pytest.mark.parametrize(
-    "case", [*CASES.values(), *VARIANTS.values()], ids=[*("-".join(key) for key in CASES), *VARIANTS]
-)
+METHODS = {"-".join(key): case for key, case in CASES.items()}
+
+
+def over(cases: Mapping[str, Case]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", cases.values(), ids=cases.keys())
+
+
+every_method = over(METHODS | VARIANTS)
 
 
 @every_method
@@ -110,7 +115,7 @@ def test_a_killed_run_resumes_to_equal_bytes_and_the_same_series(case: Case, tmp
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler imports what torch deprecates
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # and looks into recurrent layers
-@every_method
+@over(METHODS | {name: VARIANTS[name] for name in COMPILED})
 def test_a_killed_run_of_compiled_code_resumes_to_equal_bytes_and_the_same_series(case: Case, tmp_path: Path) -> None:
     try:
         whole = run_here(_compiled(case.assignment(tmp_path / "whole")))
