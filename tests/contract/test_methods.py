@@ -28,7 +28,7 @@ def over(cases: Mapping[str, Case]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", cases.values(), ids=cases.keys())
 
 
-every_method = over(METHODS | VARIANTS)
+every_method = over({**METHODS, **VARIANTS})
 
 
 @every_method
