@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from tests.contract import datasets, tagged_words
+from tests.contract import datasets, instructions, tagged_words
 from tests.contract.assignments import finetuning_of
-from tests.contract.runs import final_checkpoint, run_here
+from tests.contract.runs import final_checkpoint, prepared, run_here
 from tests.imports import stock
 from tests.imports.conftest import Post
 from tests.worker.serving.test_predictors import answers, approximately
 from worker.data.tokenizers import Frame, begin_token
 from worker.export import load_model
+from worker.serving.generation.chat import chat_format
 from worker.serving.predictors import load_predictor
 from worker.serving.predictors.readers import TextReader
 
@@ -139,3 +140,25 @@ def test_a_tagger_of_it_is_a_stock_tagger(family: str, upload: Post, stored: Sto
         logits: Any = ours.module(words)
         assert logits.std() > 0.1
         torch.testing.assert_close(theirs(tokens).logits, logits, rtol=0, atol=1e-4)
+
+
+@decoders
+def test_it_is_taught_conversations_as_transformers_writes_them(
+    family: str, upload: Post, stored: Stored, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer  # noqa: PLC0415  seconds, for this test alone
+
+    stock.FAMILIES[family](tmp_path / "stock")
+    parent = stored(upload(tmp_path / "stock").json()["id"])
+    told = instructions.conversations(tmp_path, instructions.taught())
+    taught = prepared(finetuning_of(parent, tmp_path, told, {"type": "instruction_tuning"}))
+    (tmp_path / "taught").mkdir()
+    taught.export(tmp_path / "taught")
+    loaded, messages = load_model(tmp_path / "taught"), [*instructions.asked(0, 1), instructions.asked(1, 2)[0]]
+
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "taught")
+
+    assert loaded.tokenizer is not None
+    prompt = chat_format(loaded.chat_template, loaded.tokenizer).prompt(messages)
+    assert prompt == theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert theirs.eos_token_id in prompt[1:]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from app.contract.compatibility import METHOD_TRAITS
 from app.contract.inference import Operation
+from app.contract.model_folder import CHAT_TEMPLATE_NAME
 from tests.worker.serving import models
 from worker.data.tokenizers import MASK_TOKEN, begin_token
 from worker.export import LoadedModel, load_model
@@ -22,6 +23,7 @@ from worker.models.encoder import MaskedLanguageModel
 from worker.models.heads import Classifier, Regressor
 from worker.models.language_model import CausalLanguageModel
 from worker.serving.errors import InvalidInput, ModelCorrupted
+from worker.serving.generation import GenerativeModel
 from worker.serving.predictors import PREDICTORS, load_predictor
 from worker.serving.predictors.protocol import BatchedOperation, Predictor
 
@@ -314,3 +316,15 @@ def test_files_of_different_models_are_refused(tmp_path: Path) -> None:
 def test_a_predictor_names_its_operations(tmp_path: Path) -> None:
     assert made(models.language_model, tmp_path / "a")[1].operations == list(Operation)
     assert made(models.text_classifier, tmp_path / "b")[1].operations == [Operation.PREDICT, Operation.EMBED]
+
+
+def test_an_imported_instruction_model_is_asked_in_the_template_that_it_was_taught(tmp_path: Path) -> None:
+    def prompt() -> list[int]:
+        generate = load_predictor(folder).generate
+        assert isinstance(generate, GenerativeModel)
+        return generate.chat.prompt([{"role": "assistant", "content": "fox"}, {"role": "user", "content": "dog"}])
+
+    folder = models.instruction_model(tmp_path / "model")
+    taught = prompt()
+    (folder / CHAT_TEMPLATE_NAME).unlink()
+    assert prompt() == taught

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from worker.data.chat import template_for
 from worker.data.tokenizers import begin_token, special_tokens, unknown_token
 from worker.export import LoadedModel
 from worker.models.language_model import CausalLanguageModel
@@ -75,9 +76,15 @@ def causal_language_model(loaded: LoadedModel) -> Predictor:
             begin_token(tokenizer),
             end_tokens,
             context,
-            chat_format(loaded.chat_template, tokenizer),
+            chat_format(_chat_template(loaded, tokenizer), tokenizer),
         ),
     )
+
+
+def _chat_template(loaded: LoadedModel, tokenizer: Tokenizer) -> str | None:
+    """An import leaves it behind, since it is a program: then it is the one that the tokenizer leads to."""
+    is_taught = loaded.description.method == "instruction_tuning"
+    return loaded.chat_template or (template_for(tokenizer) if is_taught else None)
 
 
 def _score(text: TextFacts, log_likelihood: float) -> dict[str, Any]:
