@@ -21,6 +21,7 @@ from app.contract.model_folder import (
 )
 from worker.data.tokenizers import load_tokenizer, words_of
 from worker.models.building import build_module
+from worker.models.lora import merged_state
 from worker.models.skip_gram import Word2Vec
 from worker.stock import configuration, stock_layout, stock_name, tokenizer_configuration
 from worker.word_vectors import write_word_vectors
@@ -76,7 +77,7 @@ def _filed_tensors(module: nn.Module) -> dict[str, Tensor]:
     seen: dict[int, str] = {}
     return {
         stock_name(module, name): stock_layout(module, name, tensor.detach()).cpu().contiguous()
-        for name, tensor in module.state_dict(keep_vars=True).items()
+        for name, tensor in merged_state(module).items()
         if seen.setdefault(id(tensor), name) == name
     }
 

@@ -123,6 +123,11 @@ def misfit(method: MethodKey, body: BodyDescription, parent_method: str) -> Misf
     return None
 
 
+def has_new_head(method: MethodKey) -> bool:
+    """Whether a fine-tune of this method puts a head of its own on its parent's body."""
+    return METHOD_TRAITS[method].parent_methods is None
+
+
 def fits(method: MethodKey, body: BodyDescription, parent_method: str) -> bool:
     return misfit(method, body, parent_method) is None
 

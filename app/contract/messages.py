@@ -28,7 +28,8 @@ LocalPath = Annotated[Path, Field(strict=False)]
 class Resolved(Contract):
     """What the first attempt decided for the `auto` fields, and what only the data could tell. Later attempts reuse it.
 
-    `total_steps` is fixed here; `tokens_per_step` is null where the method counts no tokens.
+    `total_steps` is fixed here; `tokens_per_step` is null where the method counts no tokens. `num_trained_parameters`:
+    those that learn at some time of the training.
     """
 
     device: Literal["cpu", "cuda"]
@@ -38,6 +39,7 @@ class Resolved(Contract):
     evaluate_every_steps: int
     checkpoint_every_steps: int
     num_parameters: int
+    num_trained_parameters: int | None = None
     num_train_examples: int
     num_validation_examples: int
     tokens_per_step: int | None = None

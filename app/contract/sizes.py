@@ -9,7 +9,8 @@ from itertools import pairwise
 from math import prod
 from typing import NamedTuple, assert_never
 
-from app.contract.compatibility import MethodKey
+from app.contract.compatibility import MethodKey, has_new_head
+from app.contract.linear_layers import adapted_layers
 from app.contract.model_folder import BodyDescription, Pooling
 from app.contract.specs.architectures import (
     BertArchitecture,
@@ -23,6 +24,7 @@ from app.contract.specs.architectures import (
     SkipgramArchitecture,
     TransformerArchitecture,
 )
+from app.contract.specs.strategies import FrozenStrategy, FullStrategy, LoraStrategy, Strategy
 from app.contract.specs.training import Optimizer, Sgd, TrainingOptions
 
 BYTES_PER_NUMBER = 4  # weights, gradients and optimizer state are fp32, whatever the precision
@@ -32,6 +34,8 @@ MARK_WIDTH = 10  # of what tells a role labeler which word is the predicate
 WORDS_BESIDE_A_WORD = 15  # contexts and negatives of each, with the usual window
 #: A product costs a multiplication and an addition; its backward pass is two more products (Kaplan et al. 2020).
 FORWARD_FLOPS, BACKWARD_FLOPS = 2, 4
+#: What a pretraining does, and a fine-tune without a strategy of its own.
+WHOLE = FullStrategy()
 
 
 class Load(NamedTuple):
@@ -81,6 +85,32 @@ def body_parameters(body: BodyDescription) -> int:
             assert_never(body.architecture)
 
 
+def num_trained_parameters(
+    method: MethodKey,
+    body: BodyDescription,
+    num_outputs: int | None,
+    *,
+    strategy: Strategy = WHOLE,
+    crf: bool = False,
+    pooling: Pooling | None = None,
+) -> int:
+    """Those that learn at some time of the training; adapters are merged when it ends, and so no part of the model."""
+    total = num_parameters(method, body, num_outputs, crf=crf, pooling=pooling)
+    head = total - body_parameters(body) if has_new_head(method) else 0
+    match strategy:
+        case FrozenStrategy():
+            return head
+        case LoraStrategy():
+            return head + adapter_parameters(body, strategy)
+        case _:
+            return total
+
+
+def adapter_parameters(body: BodyDescription, strategy: LoraStrategy) -> int:
+    layers = adapted_layers(body, strategy.targets)
+    return strategy.rank * sum(layer.fan_in + layer.fan_out for layer in layers)
+
+
 def memory_bytes(
     method: MethodKey,
     body: BodyDescription,
@@ -88,16 +118,17 @@ def memory_bytes(
     training: TrainingOptions,
     tokens_per_example: int = 1,
     *,
-    body_is_trained: bool = True,
+    strategy: Strategy = WHOLE,
 ) -> int:
     """Weights, gradients, optimizer state, the average of weights and the activations of one micro-batch; not the
-    process itself (0.3 GB), nor the data that it holds."""
-    total = num_parameters(method, body, num_outputs)
-    trained = total if body_is_trained else total - body_parameters(body)
+    process itself (0.3 GB), nor the data that it holds. At its end, a gradual unfreezing needs what the whole does."""
+    trained = num_trained_parameters(method, body, num_outputs, strategy=strategy)
+    adapters = adapter_parameters(body, strategy) if isinstance(strategy, LoraStrategy) else 0
+    weights = num_parameters(method, body, num_outputs) + adapters
     averages = int(training.weight_average is not None)
-    states = total + trained * (1 + _optimizer_numbers(training.optimizer) + averages)
+    states = weights + trained * (1 + _optimizer_numbers(training.optimizer) + averages)
     micro_batch_size = training.batch_size // training.gradient_accumulation_steps
-    loads = [_body_load(body, tokens_per_example)] if body_is_trained else []
+    loads = [] if isinstance(strategy, FrozenStrategy) else [_body_load(body, tokens_per_example)]
     loads.append(_head_load(method, body, num_outputs, tokens_per_example))
     return BYTES_PER_NUMBER * (states + micro_batch_size * sum(load.numbers for load in loads))
 
@@ -108,12 +139,22 @@ def training_flops(
     num_outputs: int | None,
     tokens_per_example: int = 1,
     *,
-    body_is_trained: bool = True,
+    strategy: Strategy = WHOLE,
 ) -> int:
-    """Operations for one example, forward and backward; a frozen body has no backward pass."""
+    """Operations for one example, forward and backward. A frozen body has no backward pass, and beside adapters one of
+    a single product, since its weights have no gradients; layers that have yet to thaw are counted as the others are.
+    """
     both = FORWARD_FLOPS + BACKWARD_FLOPS
     head = _head_load(method, body, num_outputs, tokens_per_example).products * both
-    return head + _body_load(body, tokens_per_example).products * (both if body_is_trained else FORWARD_FLOPS)
+    products = _body_load(body, tokens_per_example).products
+    match strategy:
+        case FrozenStrategy():
+            return head + products * FORWARD_FLOPS
+        case LoraStrategy():
+            adapters = tokens_per_example * adapter_parameters(body, strategy) * both
+            return head + products * (FORWARD_FLOPS + BACKWARD_FLOPS // 2) + adapters
+        case _:
+            return head + products * both
 
 
 def width_of(body: BodyDescription) -> int:

@@ -32,11 +32,13 @@ START_SECONDS = 3.0
 
 class Estimate(Contract):
     """`approximate` names the figures that were not computed exactly. `estimated_seconds` is per device, from the
-    speeds told in `assumptions`, without evaluations.
+    speeds told in `assumptions`, without evaluations. `num_trained_parameters` are those that the strategy lets learn,
+    adapters among them, which are merged into the `num_parameters` of the model when training ends.
     """
 
     spec: dict[str, Any]
     num_parameters: int
+    num_trained_parameters: int
     memory_bytes: int
     total_steps: int
     total_tokens: int | None
@@ -88,6 +90,7 @@ class Estimates:
         return Estimate(
             spec=spec.model_dump(mode="json"),
             num_parameters=planned.num_parameters,
+            num_trained_parameters=planned.num_trained_parameters,
             memory_bytes=planned.memory_bytes,
             total_steps=total_steps,
             total_tokens=None if load.tokens_per_step is None else round(total_steps * load.tokens_per_step),
@@ -144,7 +147,7 @@ def _seconds(planned: Plan, load: DataLoad, total_steps: int) -> dict[str, float
     method = (planned.spec.kind, planned.spec.method.type)
     tokens = max(1, round(load.tokens_per_example or 1))
     flops_per_step = load.batch_size * sizes.training_flops(
-        method, planned.body, planned.num_outputs, tokens, body_is_trained=planned.body_is_trained
+        method, planned.body, planned.num_outputs, tokens, strategy=planned.strategy
     )
     asked = planned.spec.resources.device
     return {
@@ -162,7 +165,7 @@ def _approximate(planned: Plan) -> list[str]:
     if planned.body.input is InputKind.TEXT:
         names.append("total_tokens")
         if isinstance(planned.spec, PretrainSpec):
-            names.append("num_parameters")  # a short text yields fewer tokens than asked for
+            names += ["num_parameters", "num_trained_parameters"]  # a short text yields fewer tokens than asked for
     return names
 
 

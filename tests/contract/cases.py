@@ -145,6 +145,18 @@ VARIANTS: Mapping[str, Case] = {
         partial(classification.of_text, strategy={"type": "gradual_unfreezing", "unfreeze_every": {"steps": 4}}),
         examples=texts_alone,
     ),
+    "classification-by-adapters": Case(
+        partial(
+            classification.of_text_from_a_masked_language_model, strategy={"type": "lora", "rank": 4, "dropout": 0.1}
+        ),
+        examples=texts_alone,
+    ),
+    "sequence-labeling-by-adapters": tagger_case(
+        partial(
+            tagged_words.from_a_language_model,
+            strategy={"type": "lora", "rank": 16, "alpha": 64.0, "targets": ["v_proj", "mlp.up_proj"]},
+        )
+    ),
     "gan-continued-by-gradual-unfreezing": Case(
         partial(continued.a_gan, strategy={"type": "gradual_unfreezing", "layer_learning_rate_decay": 0.8}),
         gan.outputs,

@@ -15,9 +15,9 @@ def more_text(folder: Path, num_characters: int = 40_000) -> DatasetInput:
     return language_model.text_dataset(folder, text, "more.txt")
 
 
-def a_language_model(folder: Path) -> Assignment:
+def a_language_model(folder: Path, strategy: dict[str, Any] | None = None) -> Assignment:
     parent = language_model.assignment(folder)
-    return _continued(folder, more_text(folder), parent)
+    return _continued(folder, more_text(folder), parent, strategy=strategy)
 
 
 def an_lstm(folder: Path) -> Assignment:

@@ -38,9 +38,11 @@ def tagged_tokens(folder: Path, made: list[Sentence] | None = None, name: str = 
 
 
 def from_a_language_model(
-    folder: Path, architecture: language_model.Shape = language_model.TRANSFORMER, **method: Any
+    folder: Path,
+    architecture: language_model.Shape = language_model.TRANSFORMER,
+    strategy: dict[str, Any] | None = None,
 ) -> Assignment:
-    return _tagger(folder, partial(language_model.assignment, architecture=architecture), **method)
+    return _tagger(folder, partial(language_model.assignment, architecture=architecture), strategy)
 
 
 def from_a_masked_language_model(folder: Path, **method: Any) -> Assignment:
@@ -73,9 +75,11 @@ def sentences_alone(batch: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     ]
 
 
-def _tagger(folder: Path, parent: Callable[[Path], Assignment], **method: Any) -> Assignment:
+def _tagger(
+    folder: Path, parent: Callable[[Path], Assignment], strategy: dict[str, Any] | None = None, **method: Any
+) -> Assignment:
     made = parent(folder)
-    return finetuning(folder, tagged_tokens(folder), made, {"type": "sequence_labeling", **method})
+    return finetuning(folder, tagged_tokens(folder), made, {"type": "sequence_labeling", **method}, strategy=strategy)
 
 
 def _sentence(rng: np.random.Generator) -> Sentence:

@@ -85,6 +85,7 @@ def test_gradients_reach_every_trainable_parameter(case: Case, tmp_path: Path) -
     assignment = case.assignment(tmp_path)
     method = prepared(assignment)
     method.start(resolve(assignment.spec, method))
+    _step_aside(method.module)
     recorders = {name: _Recorder(parameters) for name, parameters in method.parameter_groups().items()}
 
     method.train_step(method.train_data.micro_batches(0), recorders)
@@ -142,6 +143,14 @@ def _check_resume(assignment: Assignment, whole: list[ReportLine]) -> None:
 def _compiled(assignment: Assignment) -> Assignment:
     training = assignment.spec.training.model_copy(update={"compile": True})
     return assignment.model_copy(update={"spec": assignment.spec.model_copy(update={"training": training})})
+
+
+@torch.no_grad()
+def _step_aside(module: nn.Module) -> None:
+    """From where it begins, at which a factor may be zero, and the gradient of what it is multiplied with."""
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            parameter.add_(torch.randn_like(parameter), alpha=1e-3)
 
 
 class _Recorder:

@@ -7,6 +7,7 @@ import torch
 
 from app.contract import sizes
 from app.contract.compatibility import METHOD_TRAITS, MethodKey
+from app.contract.linear_layers import adapted_layers, kinds, linear_layers
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
 from app.contract.specs.architectures import (
     BertArchitecture,
@@ -19,9 +20,11 @@ from app.contract.specs.architectures import (
     SkipgramArchitecture,
     TransformerArchitecture,
 )
+from app.contract.specs.strategies import FrozenStrategy, LoraStrategy, Strategy
 from app.contract.specs.training import Adam, Optimizer, Sgd, TrainingOptions, WeightAverage
-from worker.models.building import build_module
+from worker.models.building import build_body, build_module
 from worker.models.gan import Gan
+from worker.models.lora import adapt
 
 
 def text(*, bidirectional: bool = False, **shape: Any) -> BodyDescription:
@@ -176,14 +179,14 @@ def test_memory_holds_weights_gradients_and_optimizer_state(optimizer: Optimizer
 
 
 def test_averaged_weights_are_in_memory_once_more() -> None:
-    def memory(average: WeightAverage | None, *, body_is_trained: bool = True) -> int:
+    def memory(average: WeightAverage | None, strategy: Strategy = sizes.WHOLE) -> int:
         options = TrainingOptions(weight_average=average)
-        return sizes.memory_bytes(CLASSIFICATION, text(), 2, options, body_is_trained=body_is_trained)
+        return sizes.memory_bytes(CLASSIFICATION, text(), 2, options, strategy=strategy)
 
     total = sizes.num_parameters(CLASSIFICATION, text(), 2)
     trained = total - sizes.body_parameters(text())
     assert memory(WeightAverage()) - memory(None) == 4 * total
-    assert memory(WeightAverage(), body_is_trained=False) - memory(None, body_is_trained=False) == 4 * trained
+    assert memory(WeightAverage(), FrozenStrategy()) - memory(None, FrozenStrategy()) == 4 * trained
 
 
 def test_only_a_micro_batch_is_in_memory() -> None:
@@ -196,12 +199,64 @@ def test_only_a_micro_batch_is_in_memory() -> None:
 
 def test_a_frozen_body_needs_neither_gradients_nor_a_backward_pass() -> None:
     options, body = TrainingOptions(), text()
-    frozen = sizes.memory_bytes(CLASSIFICATION, body, 2, options, 64, body_is_trained=False)
+    frozen = sizes.memory_bytes(CLASSIFICATION, body, 2, options, 64, strategy=FrozenStrategy())
     assert frozen < sizes.memory_bytes(CLASSIFICATION, body, 2, options, 64) / 3
     ratio = sizes.training_flops(CLASSIFICATION, body, 2, 64) / sizes.training_flops(
-        CLASSIFICATION, body, 2, 64, body_is_trained=False
+        CLASSIFICATION, body, 2, 64, strategy=FrozenStrategy()
     )
     assert ratio == pytest.approx(3, rel=0.01)
+
+
+ADAPTED = [
+    (CLASSIFICATION, text(num_key_value_heads=2, feed_forward_width=77), 4),
+    (LABELING, text(bidirectional=True, feed_forward_width=77), 4),
+    (REGRESSION, features(3, 11, 7), 1),
+    (REGRESSION, features(None, 11), 2),
+]
+
+
+@pytest.mark.parametrize(("method", "body", "num_outputs"), ADAPTED)
+def test_linear_layers_are_those_of_the_body(method: MethodKey, body: BodyDescription, num_outputs: int) -> None:
+    with torch.device("meta"):
+        module = build_body(body)
+    linear = {name: each for name, each in module.named_modules() if isinstance(each, torch.nn.Linear)}
+
+    assert [(layer.name, layer.fan_in, layer.fan_out) for layer in linear_layers(body)] == [
+        (name, each.in_features, each.out_features) for name, each in linear.items()
+    ]
+    assert adapted_layers(body, kinds(linear_layers(body))) == linear_layers(body)
+
+
+@pytest.mark.parametrize("targets", ["all_linear", ("Wo", "v_proj", "code", "layers.0")])
+@pytest.mark.parametrize(("method", "body", "num_outputs"), ADAPTED)
+def test_adapters_are_counted_exactly(method: MethodKey, body: BodyDescription, num_outputs: int, targets: Any) -> None:
+    strategy = LoraStrategy(rank=3, targets=targets)
+    with torch.device("meta"):
+        module = build_body(body)
+    before = sum(each.numel() for each in module.parameters())
+    adapt(module, [layer.name for layer in adapted_layers(body, targets)], 3, 1.0, 0.0)
+    adapters = sum(each.numel() for each in module.parameters()) - before
+
+    head = sizes.num_trained_parameters(method, body, num_outputs, strategy=FrozenStrategy())
+    assert sizes.num_trained_parameters(method, body, num_outputs, strategy=strategy) == head + adapters
+    assert 0 < adapters < before
+
+
+def test_without_a_new_head_adapters_alone_learn() -> None:
+    strategy, body = LoraStrategy(rank=2, targets=("q_proj",)), text(tie_embeddings=False)
+    method = ("finetune", "causal_language_model")
+    assert sizes.num_trained_parameters(method, body, None, strategy=strategy) == 3 * 2 * (48 + 48)
+
+
+def test_adapters_need_state_for_themselves_alone_and_one_product_of_two_backwards() -> None:
+    body, options = text(width=512), TrainingOptions(batch_size=1, optimizer=Adam())
+    strategy = LoraStrategy(rank=1, targets=("q_proj",))
+    whole = sizes.num_parameters(CLASSIFICATION, body, 2)
+    assert sizes.memory_bytes(CLASSIFICATION, body, 2, options, strategy=strategy) == pytest.approx(4 * whole, rel=0.01)
+    ratio = sizes.training_flops(CLASSIFICATION, body, 2, 64, strategy=strategy) / sizes.training_flops(
+        CLASSIFICATION, body, 2, 64
+    )
+    assert ratio == pytest.approx(4 / 6, rel=0.01)
 
 
 def test_operations_of_a_gan_are_those_that_torch_counts() -> None:

@@ -30,6 +30,7 @@ def resolve(spec: JobSpec, method: Method) -> Resolved:
         evaluate_every_steps=evaluate_every,
         checkpoint_every_steps=_every(options.checkpoint_every, data, evaluate_every),
         num_parameters=num_parameters,
+        num_trained_parameters=sum(each.numel() for group in method.parameter_groups().values() for each in group),
         num_train_examples=data.num_examples,
         num_validation_examples=method.num_validation_examples,
         tokens_per_step=data.tokens_per_step,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from app.contract.base import Contract
+from app.contract.base import Contract, PlainText
 from app.contract.specs.training import Duration
 
 LayerDecay = Annotated[
@@ -19,6 +19,11 @@ LayerDecay = Annotated[
         "the full rate (Howard and Ruder 2018; by layer as in Clark et al. 2020). Below 1, the parent's lower layers, "
         "which hold the most general, change least: try 0.65 to 0.9 where full fine-tuning overfits or forgets.",
     ),
+]
+
+Targets = Annotated[
+    tuple[Annotated[PlainText, Field(min_length=1, max_length=100)], ...],
+    Field(min_length=1, max_length=64, strict=False, fail_fast=True),
 ]
 
 
@@ -46,4 +51,25 @@ class GradualUnfreezingStrategy(Contract):
     layer_learning_rate_decay: LayerDecay = 1.0
 
 
-Strategy = Annotated[FullStrategy | FrozenStrategy | GradualUnfreezingStrategy, Field(discriminator="type")]
+class LoraStrategy(Contract):
+    """Low-rank adaptation (Hu et al. 2021): the parent's weights W stay as they are, and beside each of its chosen
+    linear layers two thin matrices learn, W + (alpha / rank) B A. A new head is trained too. Gradients and optimizer
+    state are of the adapters and the head alone, and a matrix of low rank cannot overfit as freely as a whole one. The
+    model has plain weights, the adapters merged into them; they are kept by themselves too, as an artifact of the job.
+    """
+
+    type: Literal["lora"] = "lora"
+    rank: Annotated[int, Field(ge=1, le=4_096, description="Rows of A, columns of B.")] = 8
+    alpha: Annotated[
+        float, Field(gt=0.0, le=65_536.0, description="What the adapters add is scaled by alpha / rank.")
+    ] = 16.0
+    targets: Literal["all_linear"] | Targets = Field(
+        default="all_linear",
+        description="Linear layers of the parent by the ends of their names: q_proj and v_proj are the paper's choice.",
+    )
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0, description="Of what the adapters read.")] = 0.0
+
+
+Strategy = Annotated[
+    FullStrategy | FrozenStrategy | GradualUnfreezingStrategy | LoraStrategy, Field(discriminator="type")
+]

@@ -11,7 +11,7 @@ from app.contract.model_folder import BodyDescription, InputKind
 from app.contract.specs.architectures import TextArchitecture
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.methods import Classification, SequenceLabeling
-from app.contract.specs.strategies import GradualUnfreezingStrategy
+from app.contract.specs.strategies import GradualUnfreezingStrategy, Strategy
 from app.contract.specs.training import Duration
 from app.db import datasets
 from app.db.tables import DatasetRow
@@ -32,11 +32,12 @@ class Plan:
     body: BodyDescription
     num_outputs: int | None
     num_parameters: int
+    num_trained_parameters: int
     memory_bytes: int
 
     @property
-    def body_is_trained(self) -> bool:
-        return isinstance(self.spec, PretrainSpec) or self.spec.strategy.type != "frozen"
+    def strategy(self) -> Strategy:
+        return _strategy(self.spec)
 
 
 def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, settings: Settings) -> Plan:
@@ -47,8 +48,8 @@ def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, s
     if isinstance(spec, FinetuneSpec):
         parent = find_parent(session, project_id, spec)
         check_finetune(spec, parent.inheritance, parent.name, dataset)
-        check_strategy(spec, parent.name)
         body = parent.inheritance.body
+        check_strategy(spec, body, parent.name)
     else:
         body = pretrained_body(spec, dataset)
     if validation_id := spec.training.validation_dataset:
@@ -102,10 +103,8 @@ def _sized(
             "Make the architecture smaller.",
             "method.architecture",
         )
-    made = Plan(spec, dataset, parent, body, outputs, parameters, 0)
-    memory = sizes.memory_bytes(
-        method, body, outputs, spec.training, longest_example(body), body_is_trained=made.body_is_trained
-    )
+    strategy = _strategy(spec)
+    memory = sizes.memory_bytes(method, body, outputs, spec.training, longest_example(body), strategy=strategy)
     if memory > settings.max_training_bytes:
         raise _too_large(
             f"A step would take {memory / GIB:,.0f} GiB of memory; the limit is "
@@ -113,7 +112,12 @@ def _sized(
             "it into more parts by gradient_accumulation_steps, or make the architecture smaller.",
             "training.batch_size",
         )
-    return Plan(spec, dataset, parent, body, outputs, parameters, memory)
+    trained = sizes.num_trained_parameters(method, body, outputs, strategy=strategy, crf=has_crf, pooling=pooling)
+    return Plan(spec, dataset, parent, body, outputs, parameters, trained, memory)
+
+
+def _strategy(spec: PretrainSpec | FinetuneSpec) -> Strategy:
+    return spec.strategy if isinstance(spec, FinetuneSpec) else sizes.WHOLE
 
 
 def longest_example(body: BodyDescription) -> int:

@@ -83,6 +83,19 @@ def test_parameters_of_a_finetune_are_those_of_its_parent_and_a_head(
     assert frozen.memory_bytes < told.memory_bytes
 
 
+def test_what_a_strategy_trains_is_told_and_spared_in_memory_and_time(
+    estimates: Estimates, database: Database, store: FolderStore
+) -> None:
+    model, dataset = make_model(database, store), make_dataset(database, "labeled_text")
+    spec = {"kind": "finetune", "parent": model.id, "dataset": dataset.id, "method": {"type": "classification"}}
+    strategies = [{"type": "lora", "rank": 2, "targets": ["q_proj"]}, {"type": "gradual_unfreezing"}, {"type": "full"}]
+    lora, gradual, full = (estimate(estimates, spec | {"strategy": strategy}) for strategy in strategies)
+    assert lora.num_trained_parameters == 2 * (16 + 16) + (16 * 2 + 2)
+    assert gradual.num_trained_parameters == full.num_trained_parameters == full.num_parameters == lora.num_parameters
+    assert lora.memory_bytes < gradual.memory_bytes == full.memory_bytes
+    assert lora.estimated_seconds["cpu"] <= full.estimated_seconds["cpu"]
+
+
 def test_a_text_that_is_read_on_is_counted_in_windows(
     estimates: Estimates, database: Database, store: FolderStore
 ) -> None:

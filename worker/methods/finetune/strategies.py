@@ -2,14 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import assert_never
 
 from torch import nn
 
-from app.contract.messages import Assignment, Resolved
+from app.contract.compatibility import has_new_head
+from app.contract.linear_layers import adapted_layers, kinds
+from app.contract.messages import ArtifactLine, Assignment, Resolved
+from app.contract.model_folder import ModelDescription
 from app.contract.specs import FinetuneSpec
 from app.contract.specs import strategies as specs
+from worker.methods.finetune.adapter_files import write_adapter
 from worker.models.body import Body
+from worker.models.lora import adapt
 from worker.training.protocols import Builder, Log, Method, RatedParameters, StepSource, Strategy
 from worker.training.resolution import steps_of
 from worker.training.strategy import PlainStrategy
@@ -19,15 +25,17 @@ def fine_tuning(prepare: Builder) -> Builder:
     """What `prepare` makes, under the strategy of the spec."""
 
     def build(assignment: Assignment, log: Log) -> Method:
-        assert isinstance(assignment.spec, FinetuneSpec)
+        spec = assignment.spec
+        assert isinstance(spec, FinetuneSpec)
         method = prepare(assignment, log)
-        method.strategy = _strategy(assignment.spec.strategy, method.module)
+        method.strategy = _strategy(spec, method)
         return method
 
     return build
 
 
-def _strategy(spec: specs.Strategy, module: nn.Module) -> Strategy:
+def _strategy(asked: FinetuneSpec, method: Method) -> Strategy:
+    module, spec = method.module, asked.strategy
     body = module.body
     assert isinstance(body, Body)
     match spec:
@@ -38,6 +46,8 @@ def _strategy(spec: specs.Strategy, module: nn.Module) -> Strategy:
             return PlainStrategy()
         case specs.GradualUnfreezingStrategy():
             return GradualUnfreezing(module, body, spec)
+        case specs.LoraStrategy():
+            return LowRank(module, body, method.describe(), asked, spec)
         case _:
             assert_never(spec)
 
@@ -84,3 +94,27 @@ class GradualUnfreezing(LayerRates):
         if num_frozen != self._num_frozen:
             self._body.freeze(num_frozen)
             self._num_frozen = num_frozen
+
+
+class LowRank(PlainStrategy):
+    """Adapters in the body learn, and the head where it is new; all else stays as the parent has it."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        body: Body,
+        description: ModelDescription,
+        asked: FinetuneSpec,
+        spec: specs.LoraStrategy,
+    ) -> None:
+        self._module = module
+        self._asked = asked
+        self._spec = spec
+        self._layers = adapted_layers(description.body, spec.targets)
+        inherited = body if has_new_head((asked.kind, asked.method.type)) else module
+        inherited.requires_grad_(False)
+        adapt(body, [layer.name for layer in self._layers], spec.rank, spec.alpha, spec.dropout)
+
+    def shown(self, folder: Path) -> Sequence[ArtifactLine]:
+        targets = kinds(self._layers) if self._spec.targets == "all_linear" else self._spec.targets
+        return write_adapter(folder, self._module, self._asked, self._spec, targets)

@@ -404,6 +404,40 @@ def test_a_pretraining_that_answers_with_what_it_reads_takes_no_blends_of_it(job
         assert told in refused(jobs, spec | {"method": {"type": method}}).detail
 
 
+@pytest.mark.parametrize(
+    ("body", "dataset", "strategy", "told"),
+    [
+        (IMAGE_BODY, "labeled_images", {}, ("lora", "a transformer or an mlp", "architecture conv", "frozen")),
+        (TEXT_BODY, "labeled_text", {"targets": ["q_proj", "query"]}, ("called query.", "q_proj, k_proj, v_proj")),
+        (TEXT_BODY, "labeled_text", {"targets": ["proj"]}, ("called proj.", "gate_proj, up_proj, down_proj")),
+        (FEATURES_BODY, "labeled_vectors", {"targets": ["Wqkv"]}, ("called Wqkv.", "layers.0, code")),
+    ],
+)
+def test_adapters_that_the_parent_has_no_place_for_are_refused_with_the_places_that_it_has(
+    jobs: Jobs,
+    store: FolderStore,
+    *,
+    body: BodyDescription,
+    dataset: str,
+    strategy: dict[str, Any],
+    told: tuple[str, ...],
+) -> None:
+    model, row = make_model(jobs.database, store, body=body), make_dataset(jobs.database, dataset)
+    error = refused(jobs, finetune(model.id, row.id, strategy={"type": "lora"} | strategy))
+    assert error.errors[0].location == ("strategy.targets" if strategy else "strategy.type")
+    for named in (model.id, *told):
+        assert named in error.detail
+
+
+def test_adapters_need_a_network_that_they_reach_as_a_whole(jobs: Jobs, database: Database) -> None:
+    vectors = make_dataset(database, "vectors").id
+    parent = submit(jobs, autoencoder(vectors))
+    error = refused(jobs, finetune(parent.id, vectors, method={"type": "autoencoder"}, strategy={"type": "lora"}))
+    assert error.errors[0].location == "strategy.type"
+    for named in (parent.id, "a second network beside it", "gradual_unfreezing"):
+        assert named in error.detail
+
+
 def test_a_stretch_between_thaws_in_tokens_needs_such_a_method_too(
     jobs: Jobs, database: Database, store: FolderStore
 ) -> None:
