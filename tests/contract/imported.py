@@ -52,8 +52,9 @@ def language_model(folder: Path) -> Path:
     return folder
 
 
-def classified(folder: Path, body: BodyDescription) -> Assignment:
-    return finetuning_of(_parent(folder, body), folder, datasets.labeled_text(folder), {"type": "classification"})
+def classified(folder: Path, body: BodyDescription, strategy: dict[str, Any] | None = None) -> Assignment:
+    parent, method = _parent(folder, body), {"type": "classification"}
+    return finetuning_of(parent, folder, datasets.labeled_text(folder), method, strategy=strategy)
 
 
 def continued(folder: Path, body: BodyDescription) -> Assignment:

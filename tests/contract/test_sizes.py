@@ -210,6 +210,8 @@ def test_a_frozen_body_needs_neither_gradients_nor_a_backward_pass() -> None:
 ADAPTED = [
     (CLASSIFICATION, text(num_key_value_heads=2, feed_forward_width=77), 4),
     (LABELING, text(bidirectional=True, feed_forward_width=77), 4),
+    (CLASSIFICATION, reading(GPT2), 4),
+    (CLASSIFICATION, reading(BERT, bidirectional=True), 4),
     (REGRESSION, features(3, 11, 7), 1),
     (REGRESSION, features(None, 11), 2),
 ]
@@ -227,7 +229,7 @@ def test_linear_layers_are_those_of_the_body(method: MethodKey, body: BodyDescri
     assert adapted_layers(body, kinds(linear_layers(body))) == linear_layers(body)
 
 
-@pytest.mark.parametrize("targets", ["all_linear", ("Wo", "v_proj", "code", "layers.0")])
+@pytest.mark.parametrize("targets", ["all_linear", ("Wo", "v_proj", "c_attn", "output.dense", "layers.0")])
 @pytest.mark.parametrize(("method", "body", "num_outputs"), ADAPTED)
 def test_adapters_are_counted_exactly(method: MethodKey, body: BodyDescription, num_outputs: int, targets: Any) -> None:
     strategy = LoraStrategy(rank=3, targets=targets)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from app.contract.messages import ArtifactLine, Assignment, CheckpointLine, FinishedLine, ReportLine, ResolvedLine
-from tests.contract import autoencoder, classification, continued, datasets
+from tests.contract import autoencoder, classification, continued, datasets, imported
 from tests.contract.assignments import finetuning
 from tests.contract.runs import final_checkpoint, prepared, run_here
 from tests.worker.methods.test_strategies import few_steps
@@ -75,9 +75,11 @@ def test_dropout_falls_on_what_the_adapters_read_alone() -> None:
         lambda folder: classification.of_text_from_a_masked_language_model(folder, strategy=LORA),
         lambda folder: classification.of_text(folder, strategy=LORA | {"targets": ["q_proj", "mlp.down_proj"]}),
         lambda folder: continued.a_language_model(folder, strategy=LORA),
+        lambda folder: imported.classified(folder, imported.body(imported.GPT2), LORA),
+        lambda folder: imported.classified(folder, imported.body(imported.BERT, bidirectional=True), LORA),
         of_vectors,
     ],
-    ids=["encoder", "decoder", "continued", "mlp"],
+    ids=["encoder", "decoder", "continued", "gpt2", "bert", "mlp"],
 )
 def test_the_merged_model_computes_what_the_adapted_one_does_and_the_parent_is_left_alone(
     assigned: Any, tmp_path: Path
