@@ -38,7 +38,7 @@ def language_model(bench: Bench, architecture: str = "transformer") -> Trained:
         "tokenizer": TOKENIZER,
     }
     training = {
-        "duration": bench.steps(900, 2_500),
+        "duration": bench.steps(1_200, 2_500),
         "optimizer": {"type": "adamw", "learning_rate": RATES[architecture]},
         "schedule": {"type": "cosine", "warmup_steps": 50},
         "validation_fraction": 0.02,
@@ -108,6 +108,26 @@ def on_reviews(bench: Bench, parent: Trained) -> Trained:
     return bench.train(spec, texts, parent)
 
 
+def tuned(bench: Bench) -> Measured:
+    """Judged by what an answer costs, where the question is one that training never asked."""
+    sides = corpora.conversations()
+    training, judged = (
+        bench.lines(name, [{"prompt": question, "completion": answer} for question, answer in pairs], "instructions")
+        for name, pairs in (("conversations", sides.training), ("judged-conversations", sides.judged))
+    )
+    parent = on_reviews(bench, language_model(bench))
+    spec = {
+        "kind": "finetune",
+        "method": {"type": "instruction_tuning"},
+        "training": {"duration": bench.epochs(3.0)},
+    }
+    trained = bench.train(spec, training, parent)
+    before, after = (
+        bench.judged(model, "instruction_tuning", judged)["validation_loss"] for model in (parent, trained)
+    )
+    return Measured(trained, after, before, TUNED_SHARE * before)
+
+
 ROWS = (
     *(
         Row(
@@ -141,6 +161,15 @@ ROWS = (
         "bits per character",
         "parent",
         continued,
+        better="less",
+    ),
+    Row(
+        "instruction-tuning",
+        "instruction_tuning from causal_language_model",
+        "conversations (ChatterBot)",
+        "nats a token of an answer",
+        "parent",
+        tuned,
         better="less",
     ),
 )
