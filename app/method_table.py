@@ -11,9 +11,11 @@ from typing import Self
 from app.contract.compatibility import ARCHITECTURE_INPUTS, METHOD_TRAITS, MethodKey, Misfit, misfit
 from app.contract.model_folder import BodyDescription, Granularity, InputKind
 from app.contract.specs import PretrainSpec
+from app.contract.specs.architectures import BertArchitecture, Gpt2Architecture
 from app.db.tables import DatasetRow
 from app.services.jobs.bodies import pretrained_body
 from app.services.methods import METHODS, architectures_of, described
+from app.services.models.imports.description import FAMILIES
 
 DOCUMENT_PATH = Path(__file__).resolve().parents[1] / "docs" / "methods.md"
 FINE_TUNES = [method for method in METHODS if method[0] == "finetune"]
@@ -25,9 +27,16 @@ out of the specs; `GET /v1/methods` tells the same, with every default.
 """
 _PARENTS = """## Parents and tasks
 
-A fine-tuned model is a parent like any other: it passes on its body. A pair that does not fit is refused at once, with
-422 and a message that names both sides.
+A fine-tuned model is a parent like any other: it passes on its body. The forms `gpt2` and `bert` come by import. A pair
+that does not fit is refused at once, with 422 and a message that names both sides.
 """
+_SHAPE = {"num_layers": 1, "width": 8, "num_heads": 2, "feed_forward_width": 8, "context_length": 32, "dropout": 0.0}
+_DETAILS = _SHAPE | {"activation": "gelu", "norm_epsilon": 1e-5}
+#: What comes by import alone; what else is imported has a form that pretraining makes too.
+_IMPORTED = (
+    Gpt2Architecture.model_validate(_DETAILS | {"tie_embeddings": True}),
+    BertArchitecture.model_validate(_DETAILS | {"num_token_types": 2}),
+)
 _REASONS: Mapping[Misfit, str] = {
     Misfit.INPUT: "refused: no data set teaches it on what this parent reads",
     Misfit.GRANULARITY: "refused: it needs a vector for each token, and this parent gives one for an example",
@@ -52,14 +61,18 @@ class Parent:
         return self.method[1], self.body.input, self.body.architecture.type
 
     @property
+    def is_imported(self) -> bool:
+        return self.origin is None and isinstance(self.body.architecture, Gpt2Architecture | BertArchitecture)
+
+    @property
     def dataset_kind(self) -> str:
         """Of the data that it learns from."""
         return METHOD_TRAITS[self.method].dataset_kinds[self.body.input]
 
 
 def parents() -> list[Parent]:
-    """One of each kind: what pretraining makes, then what fine-tuning makes of that."""
-    pretrained = [*_pretrained()]
+    """One of each kind: what pretraining makes or an import brings, then what fine-tuning makes of that."""
+    pretrained = [*_pretrained(), *_imported()]
     fine_tuned = [
         Parent(fine_tune, origin.body, origin)
         for fine_tune in FINE_TUNES
@@ -81,6 +94,18 @@ def _pretrained() -> Iterator[Parent]:
             for read, dataset_kind in METHOD_TRAITS[method].dataset_kinds.items():
                 if read in ARCHITECTURE_INPUTS[name]:
                     yield Parent(method, _body(method, name, dataset_kind))
+
+
+def _imported() -> Iterator[Parent]:
+    for architecture in _IMPORTED:
+        body = BodyDescription(
+            architecture=architecture,
+            input=InputKind.TEXT,
+            granularity=Granularity.TOKENS,
+            vocab_size=300,
+            bidirectional=isinstance(architecture, BertArchitecture),
+        )
+        yield Parent(("pretrain", FAMILIES[architecture.type].method), body)
 
 
 def _body(method: MethodKey, architecture: str, dataset_kind: str) -> BodyDescription:

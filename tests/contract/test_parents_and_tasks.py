@@ -9,8 +9,8 @@ import pytest
 from app.contract.compatibility import MethodKey
 from app.contract.messages import Assignment, DatasetInput
 from app.method_table import FINE_TUNES, Parent, parents
-from tests.contract import datasets, instructions, semantic_roles, tagged_words
-from tests.contract.assignments import finetuning, pretraining
+from tests.contract import datasets, imported, instructions, semantic_roles, tagged_words
+from tests.contract.assignments import finetuning, finetuning_of, pretraining
 from tests.contract.language_model import manual, text_dataset
 from tests.contract.runs import final_checkpoint, run_here
 from worker.serving.predictors import load_predictor
@@ -51,14 +51,24 @@ PAIRS = [
 
 
 def job_of(parent: Parent, folder: Path) -> Assignment:
+    """That makes such a model."""
     folder.mkdir(parents=True, exist_ok=True)
     dataset, method = DATASETS[parent.dataset_kind](folder), parent.method[1]
     if parent.origin is not None:
-        return finetuning(folder, dataset, job_of(parent.origin, folder / "origin"), {"type": method})
+        return child_of(parent.origin, folder, dataset, method)
     architecture = parent.body.architecture.type
     body = {"type": method, "architecture": {"type": architecture} | ARCHITECTURES[architecture]}
     tokenizer = {"tokenizer": TOKENIZERS[method]} if method in TOKENIZERS else {}
     return pretraining(folder, dataset, body | tokenizer)
+
+
+def child_of(parent: Parent, folder: Path, dataset: DatasetInput, method: str, **training: Any) -> Assignment:
+    if not parent.is_imported:
+        return finetuning(folder, dataset, job_of(parent, folder / "origin"), {"type": method}, **training)
+    model, (kind, pretraining_method) = folder / "imported", parent.method
+    body = imported.body(parent.body.architecture, bidirectional=parent.body.bidirectional)
+    imported.exported(model, body, kind=kind, method=pretraining_method)
+    return finetuning_of(model, folder, dataset, {"type": method}, **training)
 
 
 @pytest.mark.slow
@@ -67,11 +77,7 @@ def test_a_pair_that_is_taken_is_trained_and_answers(parent: Parent, fine_tune: 
     child = Parent(fine_tune, parent.body, parent)
     dataset = DATASETS[child.dataset_kind](tmp_path)
 
-    lines = run_here(
-        finetuning(
-            tmp_path, dataset, job_of(parent, tmp_path / "parent"), {"type": fine_tune[1]}, duration={"steps": 1}
-        )
-    )
+    lines = run_here(child_of(parent, tmp_path, dataset, fine_tune[1], duration={"steps": 1}))
 
     predictor = load_predictor(final_checkpoint(lines) / "model")
     assert predictor.method == fine_tune[1]
