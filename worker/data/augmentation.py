@@ -24,7 +24,7 @@ NARROWEST, WIDEST = 3 / 4, 4 / 3
 class Augmenter:
     """Makes a batch of a batch: of raw `inputs` [B, F] or [B, C, H, W], or of `tokens` int64 [B, T] and `lengths`.
 
-    `deviations`: of the inputs, [F] or [C, 1, 1]. `stand_in`: the token that is read where another was dropped.
+    `deviations`: of the inputs, [F] or [C, 1, 1]. `stand_in`: the token that is read in the place of one dropped.
     """
 
     spec: Augmentation
@@ -34,10 +34,7 @@ class Augmenter:
     def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch:
         spec = self.spec
         if spec.token_dropout:
-            assert self.stand_in is not None
-            batch = batch | {
-                "tokens": dropped(batch["tokens"], batch["lengths"], spec.token_dropout, self.stand_in, rng)
-            }
+            batch = batch | self._with_gaps(batch, spec.token_dropout, rng)
         if spec.crop_area:
             batch = batch | {"inputs": cropped(batch["inputs"], spec.crop_area, rng)}
         if spec.shift_pixels:
@@ -46,6 +43,14 @@ class Augmenter:
             assert self.deviations is not None
             batch = batch | {"inputs": noisy(batch["inputs"], spec.noise_std * self.deviations, rng)}
         return mixed(batch, spec.mixup_alpha, rng) if spec.mixup_alpha else batch
+
+    def _with_gaps(self, batch: Batch, probability: float, rng: np.random.Generator) -> Batch:
+        """Where `places` are pointed at, each token stays in its own."""
+        tokens, lengths = batch["tokens"], batch["lengths"]
+        if "places" not in batch:
+            return dict(zip(("tokens", "lengths"), shortened(tokens, lengths, probability, rng), strict=True))
+        assert self.stand_in is not None
+        return {"tokens": hidden(tokens, lengths, probability, self.stand_in, rng)}
 
 
 def shifted(images: Tensor, max_pixels: int, rng: np.random.Generator) -> Tensor:
@@ -102,9 +107,24 @@ def mixed(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
     return made | {"labels": batch["labels"], "partner_labels": batch["labels"][partners], "share": share}
 
 
-def dropped(tokens: Tensor, lengths: Tensor, probability: float, stand_in: int, rng: np.random.Generator) -> Tensor:
-    """Each token by chance replaced by `stand_in`, but not the one that opens a text, nor padding. (Iyyer et al. 2015
-    leave words out, Gal and Ghahramani 2016 whole types of words; in their place, the others stay where they are.)"""
+def shortened(tokens: Tensor, lengths: Tensor, probability: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Tokens left out by chance, but not the one that opens a text (Iyyer et al. 2015, section 4): `tokens` [B, T'] and
+    `lengths` [B]. The others close up, so that a body meets no token that it would not meet in an answer."""
+    stays = ~_chosen(tokens, lengths, probability, rng) & (torch.arange(tokens.shape[1]) < lengths[:, None])
+    left = stays.sum(1)
+    order = stays.int().argsort(dim=1, descending=True, stable=True)[:, : int(left.max())]
+    padding = torch.arange(order.shape[1]) >= left[:, None]
+    return tokens.gather(1, order).masked_fill(padding, 0), left
+
+
+def hidden(tokens: Tensor, lengths: Tensor, probability: float, stand_in: int, rng: np.random.Generator) -> Tensor:
+    """Tokens replaced by chance, but not the one that opens a text (Gal and Ghahramani 2016, section 4.2, who drop all
+    of a type together)."""
+    return tokens.masked_fill(_chosen(tokens, lengths, probability, rng), stand_in)
+
+
+def _chosen(tokens: Tensor, lengths: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
+    """bool [B, T]"""
     places = torch.arange(tokens.shape[1])
-    chosen = torch.from_numpy(rng.random(tokens.shape) < probability)
-    return tokens.masked_fill(chosen & (places > 0) & (places < lengths[:, None]), stand_in)
+    by_chance = torch.from_numpy(rng.random(tokens.shape) < probability)
+    return by_chance & (places > 0) & (places < lengths[:, None])

@@ -108,8 +108,8 @@ class Augmentation(Contract):
     )
     token_dropout: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         default=None,
-        description="How likely a token of a text is read as a mask, or where there is none as unknown or as padding "
-        "(Iyyer et al. 2015; Gal and Ghahramani 2016).",
+        description="How likely a token of a text is left out (Iyyer et al. 2015); where words have tags, it reads as "
+        "a mask instead, or where there is none as unknown or as padding (Gal and Ghahramani 2016).",
     )
 
 

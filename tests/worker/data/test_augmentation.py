@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from app.contract.specs.training import Augmentation
-from worker.data.augmentation import Augmenter, cropped, dropped, mixed, noisy, shifted
+from worker.data.augmentation import Augmenter, cropped, hidden, mixed, noisy, shifted, shortened
 
 COUNT = 400
 
@@ -112,11 +112,31 @@ def test_mixed_labels_are_told_with_their_shares(alpha: float) -> None:
     assert made["share"].var() == pytest.approx(variance, rel=0.25)
 
 
-def test_dropped_tokens_are_neither_the_first_of_a_text_nor_padding() -> None:
+def texts() -> tuple[Tensor, Tensor]:
+    """Tokens int64 [200, 50], each text of another order, and lengths."""
     lengths = torch.tensor([50, 30] * 100)
-    tokens = torch.randint(5, 100, (200, 50)).masked_fill(torch.arange(50) >= lengths[:, None], 0)
+    tokens = torch.stack([torch.from_numpy(rng(text).permutation(50)) + 5 for text in range(200)])
+    return tokens.masked_fill(torch.arange(50) >= lengths[:, None], 0), lengths
 
-    read = dropped(tokens, lengths, 0.3, 3, rng())
+
+def test_a_shortened_text_is_opened_as_before_and_keeps_its_order() -> None:
+    tokens, lengths = texts()
+
+    read, left = shortened(tokens, lengths, 0.3, rng())
+
+    assert read.shape[1] == left.max()
+    for text, length, made, count in zip(tokens, lengths, read, left, strict=True):
+        whole, kept = text[:length].tolist(), made[:count].tolist()
+        assert kept == [token for token in whole if token in set(kept)]
+        assert kept[0] == whole[0]
+        assert not made[count:].any()
+    assert int((lengths - left).sum()) == pytest.approx(0.3 * int((lengths - 1).sum()), rel=0.1)
+
+
+def test_a_hidden_token_is_neither_the_first_of_a_text_nor_padding() -> None:
+    tokens, lengths = texts()
+
+    read = hidden(tokens, lengths, 0.3, 3, rng())
 
     changed = read != tokens
     assert (read[changed] == 3).all()
@@ -133,8 +153,12 @@ AUGMENTERS: dict[str, tuple[Augmenter, Callable[[], dict[str, Tensor]]]] = {
         lambda: {"inputs": pictures(), "labels": torch.arange(COUNT)},
     ),
     "texts": (
+        Augmenter(Augmentation(token_dropout=0.5)),
+        lambda: dict(zip(("tokens", "lengths"), texts(), strict=True)),
+    ),
+    "words": (
         Augmenter(Augmentation(token_dropout=0.5), stand_in=1),
-        lambda: {"tokens": torch.arange(COUNT).view(20, 20), "lengths": torch.full((20,), 20)},
+        lambda: dict(zip(("tokens", "lengths"), texts(), strict=True)) | {"places": torch.ones(200, 1)},
     ),
 }
 

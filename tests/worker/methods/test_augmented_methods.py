@@ -8,9 +8,9 @@ import torch
 
 from app.contract.messages import Assignment
 from app.contract.specs.training import Augmentation
-from tests.contract import classification, regression
+from tests.contract import classification, regression, tagged_words
 from tests.contract.runs import prepared
-from worker.data.tokenizers import MASK_TOKEN, PADDING_TOKEN
+from worker.data.tokenizers import MASK_TOKEN, PADDING_TOKEN, UNKNOWN_TOKEN
 from worker.methods.example_method import LearnsFromExamples
 
 Make = Callable[[Path], Assignment]
@@ -39,7 +39,8 @@ def test_validation_is_left_alone(make: Make, augmentation: Augmentation, tmp_pa
     assert changed.evaluate() == plain.evaluate()
     batches = [method.train_data.micro_batches(0)[0] for method in (changed, plain)]
     name = "tokens" if "tokens" in batches[0] else "inputs"
-    assert not torch.equal(batches[0][name], batches[1][name])
+    changed_inputs, inputs = (batch[name] for batch in batches)
+    assert changed_inputs.shape != inputs.shape or not torch.equal(changed_inputs, inputs)
 
 
 def test_noise_is_measured_by_the_data_s_own_deviation(tmp_path: Path) -> None:
@@ -65,13 +66,29 @@ def test_noise_is_measured_by_the_data_s_own_deviation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("make", "stand_in"),
-    [(classification.of_text_from_a_masked_language_model, MASK_TOKEN), (classification.of_text, PADDING_TOKEN)],
+    [
+        (tagged_words.from_a_masked_language_model, MASK_TOKEN),
+        (tagged_words.from_word_vectors, UNKNOWN_TOKEN),
+        (tagged_words.from_a_language_model, PADDING_TOKEN),
+    ],
 )
-def test_a_dropped_token_reads_as_a_mask_where_there_is_one(make: Make, stand_in: str, tmp_path: Path) -> None:
+def test_words_that_have_tags_are_hidden_where_they_stand(make: Make, stand_in: str, tmp_path: Path) -> None:
     assignment = make(tmp_path)
-    dropping, plain = (method_of(assignment, each) for each in (Augmentation(token_dropout=0.5), None))
+    hiding, plain = (method_of(assignment, each) for each in (Augmentation(token_dropout=0.5), None))
 
-    read, written = (method.train_data.micro_batches(0)[0]["tokens"] for method in (dropping, plain))
+    changed, batch = (method.train_data.micro_batches(0)[0] for method in (hiding, plain))
 
-    assert dropping._tokenizer is not None
-    assert set(read[read != written].tolist()) == {dropping._tokenizer.token_to_id(stand_in)}
+    assert hiding._tokenizer is not None
+    read, written = changed["tokens"], batch["tokens"]
+    assert set(read[read != written].tolist()) == {hiding._tokenizer.token_to_id(stand_in)}
+    assert all(torch.equal(changed[name], batch[name]) for name in batch if name != "tokens")
+
+
+def test_texts_that_have_one_answer_are_shortened(tmp_path: Path) -> None:
+    assignment = classification.of_text(tmp_path)
+    shortening, plain = (method_of(assignment, each) for each in (Augmentation(token_dropout=0.5), None))
+
+    changed, batch = (method.train_data.micro_batches(0)[0] for method in (shortening, plain))
+
+    assert (changed["lengths"] < batch["lengths"]).all()
+    assert torch.equal(changed["labels"], batch["labels"])
