@@ -212,10 +212,13 @@ def make_model(
     name: str | None = None,
     seed: int = 0,
     step: int = 10,
+    metrics: Mapping[str, float] | None = None,
 ) -> ModelRow:
     """The result of a succeeded job, which is made where none is given."""
     job = job or make_job(database, status=JobStatus.SUCCEEDED)
-    checkpoint = make_checkpoint(database, store, job, step, is_best=True, body=body, labels=labels, seed=seed)
+    checkpoint = make_checkpoint(
+        database, store, job, step, is_best=True, metrics=metrics, body=body, labels=labels, seed=seed
+    )
     manifest = CheckpointManifest.model_validate_json(json.dumps(checkpoint.manifest))
     reference = ModelReference(
         model_id=new_id("model"),
@@ -260,7 +263,6 @@ def put(store: FolderStore, key: str, content: bytes) -> FileEntry:
 
 def _model_files(description: ModelDescription, seed: int) -> dict[str, bytes]:
     return {
-        "README.md": b"# A model\n",
         "config.json": b'{"model_type": "llama"}',
         "model.safetensors": _safetensors(seed),
         "pretune.json": description.model_dump_json().encode(),

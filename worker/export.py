@@ -10,7 +10,6 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from app.contract.model_folder import (
-    CARD_NAME,
     CHAT_TEMPLATE_NAME,
     CONFIG_NAME,
     DESCRIPTION_NAME,
@@ -51,7 +50,6 @@ def export_model(
     save_file(_filed_tensors(module), folder / WEIGHTS_NAME, metadata={"format": "pt"})
     _write_json(folder / CONFIG_NAME, configuration(module, description, tokenizer))
     (folder / DESCRIPTION_NAME).write_text(description.model_dump_json(indent=2) + "\n")
-    (folder / CARD_NAME).write_text(_card(description))
     if isinstance(module, Word2Vec) and tokenizer is not None:
         _write_words(folder / WORD_VECTORS_NAME, module, tokenizer)
     if chat_template is not None:
@@ -96,27 +94,6 @@ def _write_words(path: Path, module: Word2Vec, tokenizer: Tokenizer) -> None:
     words = words_of(tokenizer)
     vectors = module.body.embeddings.weight.detach().cpu()[[*words.values()]]
     write_word_vectors(path, [*words], vectors)
-
-
-def _card(description: ModelDescription) -> str:
-    """The model card: front matter that hubs read, then what the model is."""
-    body = description.body
-    lines = [
-        "---",
-        "library_name: pretune",
-        f"tags: [{description.kind}, {description.method}, {body.architecture.type}]",
-        "---",
-        "",
-        f"# {description.method.replace('_', ' ').capitalize()}",
-        "",
-        f"- trained by: {description.kind} / {description.method}",
-        f"- architecture: {body.architecture.type}, {description.num_parameters:,} parameters",
-        f"- input: {body.input.value}" + (f" {list(body.input_shape)}" if body.input_shape else ""),
-    ]
-    if description.labels is not None:
-        lines.append(f"- labels: {len(description.labels)}")
-    lines += ["", f"`{CONFIG_NAME}` and `{WEIGHTS_NAME}` are stock; `{DESCRIPTION_NAME}` is what Pretune reads.", ""]
-    return "\n".join(lines)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

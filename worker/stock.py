@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from app.contract.model_folder import ModelDescription, Pooling, TokenRole, label_key
+from app.contract.model_folder import OUR_MODEL_TYPE, ModelDescription, Pooling, TokenRole, label_key
 from app.contract.specs.architectures import (
     BertArchitecture,
     Gpt2Architecture,
@@ -136,7 +136,7 @@ def tokenizer_configuration(description: ModelDescription, tokenizer: Tokenizer)
 
 def _ours(module: nn.Module, description: ModelDescription, tokenizer: Tokenizer | None) -> Json:
     return {
-        "model_type": "pretune",
+        "model_type": OUR_MODEL_TYPE,
         "architectures": [f"Pretune{type(module).__name__}"],
         "torch_dtype": "float32",
         "method": f"{description.kind}/{description.method}",

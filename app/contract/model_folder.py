@@ -6,7 +6,7 @@ tokenizer.json       where the model reads text
 chat_template.jinja  where it was taught conversations: how they are written as one text
 vectors.txt          of word2vec: its words with their vectors, in the word2vec text format
 pretune.json         ModelDescription: what serving and fine-tuning need to know
-README.md            the model card
+README.md            the model card, of an archive alone
 """
 
 import hashlib
@@ -34,6 +34,8 @@ TOKENIZER_NAME = "tokenizer.json"
 CHAT_TEMPLATE_NAME = "chat_template.jinja"
 DESCRIPTION_NAME = "pretune.json"
 CARD_NAME = "README.md"
+#: In config.json, where no stock architecture computes the same.
+OUR_MODEL_TYPE = "pretune"
 
 Label = str | int | bool
 

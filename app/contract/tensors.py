@@ -1,4 +1,4 @@
-"""Names and shapes of the tensors that the file of a model with a stock form holds, by arithmetic alone.
+"""Which models have a stock form, and the names and shapes of the tensors in its file, by arithmetic alone.
 
 So an uploaded model is judged by the headers of its files. Knows the shapes of `worker.models`, and no torch.
 
@@ -8,11 +8,12 @@ Legend: D width, F inner width, L labels, V vocabulary.
 from collections.abc import Iterator
 from typing import assert_never
 
-from app.contract.model_folder import BodyDescription, ModelDescription
+from app.contract.model_folder import BodyDescription, ModelDescription, Pooling
 from app.contract.specs.architectures import BertArchitecture, Gpt2Architecture, TransformerArchitecture
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
+_STOCK_METHODS = {"causal_language_model", "instruction_tuning", "masked_language_model", "sequence_labeling"}
 StockArchitecture = TransformerArchitecture | Gpt2Architecture | BertArchitecture
 
 
@@ -23,6 +24,23 @@ def stock_tensors(description: ModelDescription) -> Shapes:
     prefix = body_prefix(body)
     tensors = {f"{prefix}{name}": shape for name, shape in _body(body).items()}
     return tensors if description.headless else tensors | _head(description)
+
+
+def has_stock_form(description: ModelDescription) -> bool:
+    """Whether a class of transformers computes the same."""
+    body = description.body
+    if not isinstance(body.architecture, StockArchitecture) or description.crf:
+        return False
+    if description.method == "classification":
+        return description.pooling == stock_pooling(body)
+    return description.method in _STOCK_METHODS
+
+
+def stock_pooling(body: BodyDescription) -> Pooling:
+    """What the stock classifier on such a body reads."""
+    if isinstance(body.architecture, BertArchitecture):
+        return "first"
+    return "mean" if body.bidirectional else "last"
 
 
 def body_prefix(body: BodyDescription) -> str:

@@ -1,6 +1,6 @@
 """Where a job or a model comes from, step by step: the data, the pretraining, the fine-tunes, the model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.contract.errors import NotFound
 from app.services.datasets import Datasets
@@ -54,7 +54,7 @@ class Ancestry:
 
     def _entry_steps(self, entry: LineageEntry) -> list[Step]:
         if entry.job_id is None:
-            return [self._model_step(entry.model_id)]
+            return [replace(self._model_step(entry.model_id), what="import")]
         return self._job_steps(self.jobs.get(self.project_id, entry.job_id))
 
     def _job_steps(self, job: JobView, *, here: bool = False) -> list[Step]:

@@ -42,6 +42,8 @@ def snippets_of(model: ModelView, origin: str, *, with_key: bool) -> list[Snippe
 
 def _call(model: ModelView) -> tuple[str, dict[str, Any]]:
     """The operation that shows the method best, with a body that it takes."""
+    if model.headless:
+        return "embed", {"inputs": [_example(model)]}
     return _CALLS.get(model.method) or ("predict", {"inputs": [_example(model)]})
 
 

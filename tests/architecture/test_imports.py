@@ -7,7 +7,14 @@ from importlib.util import find_spec
 import pytest
 
 #: Entry points of processes that must start quickly and stay small.
-WITHOUT_TORCH = ("app.main", "app.cli", "app.embedded.service", "worker.celery_app", "app.records.validate")
+WITHOUT_TORCH = (
+    "app.main",
+    "app.cli",
+    "app.embedded.service",
+    "worker.celery_app",
+    "app.records.validate",
+    "app.tokenizer_check.process",
+)
 CONTRACT_NEEDS = ("sqlalchemy", "fastapi", "celery", "numpy", "redis")
 
 

@@ -1,5 +1,6 @@
 """What every method keeps, whatever it learns."""
 
+import json
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from app.contract.messages import Assignment, ReportLine
+from app.contract.model_folder import OUR_MODEL_TYPE
+from app.contract.tensors import has_stock_form
 from tests.contract.cases import CASES, COMPILED, VARIANTS, Case
 from tests.contract.runs import (
     continued,
@@ -50,6 +53,8 @@ def test_a_saved_model_loads_with_equal_weights_and_outputs(case: Case, tmp_path
     loaded = load_model(tmp_path / "model")
 
     assert loaded.description == method.describe()
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert (config["model_type"] != OUR_MODEL_TYPE) == has_stock_form(loaded.description)
     with torch.no_grad():
         torch.testing.assert_close(
             case.outputs(loaded.module, batch), case.outputs(method.module.eval(), batch), rtol=0, atol=0

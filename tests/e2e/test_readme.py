@@ -24,6 +24,8 @@ def test_the_walk_through(sqlite_service: RunningService, tmp_path: Path) -> Non
     assert '"status":"succeeded"' in shell.replace(" ", "")
     for answer in ('"finish_reason"', '"embeddings"', '"scores"', '"job_id"'):
         assert answer in shell, answer
+    assert '"aliases":["statements"]' in shell
+    assert '"log_likelihood"' in shell
     assert (tmp_path / "model.zip").read_bytes().startswith(b"PK")
     assert "succeeded" in python
     assert chat == "Lima\n"

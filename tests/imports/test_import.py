@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import stat
 import struct
 import zipfile
@@ -26,6 +27,8 @@ from app.storage import FolderStore
 from tests.contract import imported as ours
 from tests.imports.conftest import Post, zip_of
 from worker.export import load_model
+
+pytestmark = pytest.mark.databases("sqlite")
 
 Stored = Callable[[str], Path]
 Json = dict[str, Any]
@@ -102,6 +105,16 @@ def test_it_is_named_and_found_by_its_alias(client: httpx2.Client, upload: Post,
     assert upload(tmp_path / "gpt2", name="Named").json()["name"] == "Named"
     lineage = client.get(f"/v1/models/{view['id']}/lineage").json()["data"]
     assert lineage == [{"model_id": view["id"], "job_id": None, "dataset_id": None, "method": "causal_language_model"}]
+
+
+def test_the_dashboard_shows_it(client: httpx2.Client, upload: Post, tmp_path: Path) -> None:
+    ours.exported(tmp_path / "bert", ours.body(ours.BERT, bidirectional=True), **MASKED, headless=True)
+    body = upload(tmp_path / "bert", name="the body").json()
+    page = client.get(f"/models/{body['id']}").text
+
+    assert "the body" in client.get("/models").text
+    assert re.findall(r'<div class="what">(.*?)</div>', page) == ["import", "model"]
+    assert f"/v1/models/{body['id']}/embed" in page
 
 
 def test_its_archive_can_be_imported_again(client: httpx2.Client, upload: Post, tmp_path: Path) -> None:

@@ -19,7 +19,10 @@ from worker.serving.generation.chat import chat_format
 from worker.serving.predictors import load_predictor
 from worker.serving.predictors.readers import TextReader
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.databases("sqlite"),
+]
 
 Stored = Callable[[str], Path]
 TEXTS = ["A class is", "the value of an expression, naïvely"]

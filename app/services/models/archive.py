@@ -11,6 +11,7 @@ from typing import Any
 
 from app.contract.checkpoint import FileEntry
 from app.contract.inference import ModelReference
+from app.contract.model_folder import CARD_NAME
 from app.storage import CHUNK_BYTES, ArtifactStore
 
 EARLIEST_DATE = (1980, 1, 1, 0, 0, 0)
@@ -22,15 +23,16 @@ class DamagedFile(Exception):
     """A stored file is not what was registered; what has been sent must not pass for whole."""
 
 
-def zipped(store: ArtifactStore, reference: ModelReference) -> Iterator[bytes]:
-    """Raises DamagedFile in the middle, which breaks the download off."""
+def zipped(store: ArtifactStore, reference: ModelReference, card: str) -> Iterator[bytes]:
+    """The model's files, then its card. Raises DamagedFile in the middle, which breaks the download off."""
     sent = _Outbox()
     with zipfile.ZipFile(sent, "w", zipfile.ZIP_STORED) as archive:
         for entry in reference.files:
-            with archive.open(_header(entry), "w", force_zip64=entry.size_bytes >= LARGE_BYTES) as member:
+            with archive.open(_header(entry.path), "w", force_zip64=entry.size_bytes >= LARGE_BYTES) as member:
                 for chunk in _verified(store, f"{reference.artifact_prefix}/{entry.path}", entry):
                     member.write(chunk)
                     yield sent.taken()
+        archive.writestr(_header(CARD_NAME), card)
     yield sent.taken()
 
 
@@ -53,8 +55,8 @@ class _Outbox(io.RawIOBase):
         return taken
 
 
-def _header(entry: FileEntry) -> zipfile.ZipInfo:
-    header = zipfile.ZipInfo(entry.path, EARLIEST_DATE)
+def _header(path: str) -> zipfile.ZipInfo:
+    header = zipfile.ZipInfo(path, EARLIEST_DATE)
     header.external_attr = READABLE_BY_ALL
     return header
 

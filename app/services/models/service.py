@@ -12,12 +12,13 @@ from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
 from app.db import aliases, checkpoints, jobs, models
 from app.db.locking import Lock
 from app.db.session import Database, now
-from app.db.tables import CheckpointRow, ModelRow
+from app.db.tables import CheckpointRow, DatasetRow, JobRow, ModelRow
 from app.services.files import Download, opened
 from app.services.idempotency import Record
 from app.services.jobs.lookup import job_of
 from app.services.models.aliases import check_alias
 from app.services.models.archive import zipped
+from app.services.models.card import Generation, card
 from app.services.models.views import Lineage, LineageEntry, ModelPage, ModelView, view_of
 from app.services.paging import cut, id_before
 from app.storage import ArtifactStore
@@ -59,10 +60,11 @@ class Models:
     def archive(self, project_id: str, ref: str) -> Download:
         with self.database.reading() as session:
             row = _model(session, project_id, ref)
+            line = [_generation(session, each) for each in models.ancestry(session, row)]
         reference = ModelReference.model_validate(row.reference)
         if missing := [entry.path for entry in reference.files if not self.store.exists(_key(reference, entry.path))]:
             raise ServiceError(f"The store has lost {missing[0]} of {row.id}.", code=ErrorCode.MODEL_CORRUPTED)
-        return Download(f"{row.id}.zip", "application/zip", zipped(self.store, reference))
+        return Download(f"{row.id}.zip", "application/zip", zipped(self.store, reference, card(line)))
 
     def promote(self, project_id: str, job_id: str, step: int, record: Record[ModelView] | None = None) -> ModelView:
         """The model of a checkpoint; one that is a model already stays that model.
@@ -126,6 +128,13 @@ def _model(session: Session, project_id: str, ref: str, lock: Lock | None = None
 def _views(session: Session, rows: Sequence[ModelRow]) -> list[ModelView]:
     names = aliases.of_models(session, [row.id for row in rows]) if rows else {}
     return [view_of(row, names.get(row.id, [])) for row in rows]
+
+
+def _generation(session: Session, row: ModelRow) -> Generation:
+    """Data sets keep their rows when they are deleted."""
+    job = None if row.job_id is None else session.get_one(JobRow, row.job_id)
+    ids = [] if job is None else [job.dataset_id, job.validation_dataset_id]
+    return Generation(row, job, [session.get_one(DatasetRow, each) for each in ids if each is not None])
 
 
 def _entry(row: ModelRow) -> LineageEntry:

@@ -22,7 +22,8 @@ class ModelInput(Contract):
 
 class ModelView(Contract):
     """`labels` are in the order of the model's head; `target_size` is how many numbers a regression gives. `digest`
-    names the bytes: equal weights have equal digests.
+    names the bytes: equal weights have equal digests. `headless`: imported without the head of its method, so that it
+    embeds, and is a parent. An imported model has no job, no parent and no data set.
     """
 
     id: str
@@ -35,6 +36,7 @@ class ModelView(Contract):
     architecture: dict[str, object]
     labels: list[Label] | None
     target_size: int | None
+    headless: bool
     num_parameters: int
     size_bytes: int
     metrics: dict[str, float]
@@ -82,6 +84,7 @@ def view_of(row: ModelRow, aliases: Sequence[str]) -> ModelView:
             "architecture": shape.model_dump(mode="json"),
             "labels": None if description.labels is None else list(description.labels),
             "target_size": description.target_size,
+            "headless": description.headless,
             "num_parameters": description.num_parameters,
             "aliases": list(aliases),
         }

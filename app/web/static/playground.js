@@ -6,7 +6,7 @@ import { figure } from "./format.js";
 import { marked, picture } from "./samples.js";
 
 export function playground(model) {
-  const trial = TRIALS[model.method] ?? plainTrial;
+  const trial = model.headless ? embedding : TRIALS[model.method] ?? plainTrial;
   return trial(model, (operation, body, signal) => call("POST", `/v1/models/${model.id}/${operation}`, body, { signal }));
 }
 
@@ -279,10 +279,12 @@ async function* pieces(path, body, signal) {
   }
 }
 
-function plainTrial(model, ask) {
+const embedding = (model, ask) => plainTrial(model, ask, "embed");
+
+function plainTrial(model, ask, operation = "predict") {
   const body = textArea('{"inputs": []}', 6);
-  return trialForm([field("Body of predict, as JSON", body)], async (signal) => {
-    const answer = await ask("predict", JSON.parse(body.value), signal);
+  return trialForm([field(`Body of ${operation}, as JSON`, body)], async (signal) => {
+    const answer = await ask(operation, JSON.parse(body.value), signal);
     return h("pre", { class: "out" }, JSON.stringify(answer, null, 2));
   });
 }

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from app.contract.model_folder import TokenRole
 from app.contract.specs.tokenizers import (
     BpeTokenizer,
     CharacterTokenizer,
@@ -23,11 +24,17 @@ from worker.data.blocks import blocks_of, evenly_spaced
 from worker.data.tokenizers import (
     BEGIN_TOKEN,
     PADDING_TOKEN,
+    Frame,
     begin_token,
     learn_tokenizer,
     load_tokenizer,
+    mask_token,
+    parse_tokenizer,
+    special_tokens,
     token_characters,
+    token_in_role,
     unknown_token,
+    word_opening,
     words_hold_spaces,
 )
 
@@ -181,3 +188,38 @@ def test_what_fits_is_taken_whole() -> None:
 def _num_bytes(tokenizer: Tokenizer) -> int:
     vocabulary = json.loads(tokenizer.to_str())["model"]["vocab"]
     return sum(len(token) == 1 for token in vocabulary)
+
+
+def imported(single: str) -> Tokenizer:
+    """With its special tokens told by role, as an import leaves it."""
+    tokenizer = Tokenizer(models.BPE({"<0xE6>": 0, "<0x9D>": 1, "▁a": 2}, [], byte_fallback=True))
+    tokenizer.add_special_tokens(["<s>", "</s>", "<gap>"])
+    tokenizer.add_tokens(["an added one"])
+    roles = {"begin": 3, "end": 4, "mask": 5, "padding": 4}
+    tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=list(roles.items()))
+    return parse_tokenizer(tokenizer.to_str())
+
+
+def test_an_imported_tokenizer_tells_its_special_tokens_by_role() -> None:
+    tokenizer = imported("begin $A")
+    roles = [token_in_role(tokenizer, role) for role in TokenRole]
+    assert roles == [3, 4, 4, 5]
+    assert (begin_token(tokenizer), mask_token(tokenizer)) == (3, 5)
+    assert special_tokens(tokenizer) == [3, 4, 5]
+
+
+def test_a_frame_stands_around_a_text_that_is_cut() -> None:
+    assert Frame(imported("begin $A")).around([7, 8, 9], 3) == [3, 7, 8]
+    assert Frame(imported("begin $A end")).around([7, 8, 9], 4) == [3, 7, 8, 4]
+    assert Frame(imported("begin $A end")).around([7, 8]) == [3, 7, 8, 4]
+    assert Frame(BYTE_PAIRS).around([7, 8, 9], 3) == [begin_token(BYTE_PAIRS), 7, 8]
+
+
+def test_bytes_that_stand_for_a_part_of_a_character_are_not_counted_twice() -> None:
+    assert token_characters(imported("begin $A")).tolist() == [1, 0, 2, 0, 0, 0, 12]
+
+
+def test_a_word_alone_is_opened_as_it_is_within_a_text() -> None:
+    prepending = Tokenizer(models.WordLevel({"▁a": 0}, unk_token="▁a"))
+    prepending.pre_tokenizer = pre_tokenizers.Metaspace()
+    assert [word_opening(tokenizer) for tokenizer in (BYTE_PAIRS, WORDS, prepending)] == [" ", "", ""]

@@ -11,6 +11,7 @@ from app.contract.compatibility import METHOD_TRAITS, MethodKey
 from app.contract.model_folder import (
     CONFIG_NAME,
     DESCRIPTION_NAME,
+    OUR_MODEL_TYPE,
     BodyDescription,
     Label,
     ModelDescription,
@@ -18,6 +19,7 @@ from app.contract.model_folder import (
     label_key,
 )
 from app.contract.specs.architectures import TransformerArchitecture
+from app.contract.tensors import stock_pooling
 from app.services.models.imports.configs import (
     BertConfig,
     Gpt2Config,
@@ -38,7 +40,6 @@ class Family(NamedTuple):
 
     config: type[StockConfig]
     method: Pretraining
-    pooling: Pooling
     tasks: Mapping[str, Task]
 
 
@@ -46,7 +47,6 @@ def _family(
     stem: str,
     config: type[StockConfig],
     method: Pretraining,
-    pooling: Pooling,
     *pretrained: str,
 ) -> Family:
     tasks: dict[str, Task] = {
@@ -55,16 +55,16 @@ def _family(
         f"{stem}ForSequenceClassification": "classification",
         f"{stem}ForTokenClassification": "sequence_labeling",
     }
-    return Family(config, method, pooling, tasks)
+    return Family(config, method, tasks)
 
 
 CAUSAL: Pretraining = "causal_language_model"
 MASKED: Pretraining = "masked_language_model"
 FAMILIES: dict[str, Family] = {
-    "llama": _family("Llama", LlamaConfig, CAUSAL, "last", "LlamaForCausalLM"),
-    "gpt2": _family("GPT2", Gpt2Config, CAUSAL, "last", "GPT2LMHeadModel"),
-    "bert": _family("Bert", BertConfig, MASKED, "first", "BertForMaskedLM", "BertForPreTraining"),
-    "modernbert": _family("ModernBert", ModernBertConfig, MASKED, "mean", "ModernBertForMaskedLM"),
+    "llama": _family("Llama", LlamaConfig, CAUSAL, "LlamaForCausalLM"),
+    "gpt2": _family("GPT2", Gpt2Config, CAUSAL, "GPT2LMHeadModel"),
+    "bert": _family("Bert", BertConfig, MASKED, "BertForMaskedLM", "BertForPreTraining"),
+    "modernbert": _family("ModernBert", ModernBertConfig, MASKED, "ModernBertForMaskedLM"),
 }
 
 
@@ -89,7 +89,7 @@ def described(folder: UploadedFolder) -> Described:
 def _family_of(content: Mapping[str, Any]) -> Family:
     model_type = content.get("model_type")
     if not isinstance(model_type, str) or model_type not in FAMILIES:
-        hint = " It has no stock form: train the model here again." if model_type == "pretune" else ""
+        hint = " It has no stock form: train the model here again." if model_type == OUR_MODEL_TYPE else ""
         raise refused(
             f"{CONFIG_NAME}: model_type", f"{model_type!r} is not supported; {', '.join(FAMILIES)} are.{hint}"
         )
@@ -111,16 +111,16 @@ def _description(family: Family, task: Task, config: StockConfig, body: BodyDesc
     tied = getattr(body.architecture, "tie_embeddings", False)
     headless = task == "body" and not (family.method == CAUSAL and tied)
     if task in ("classification", "sequence_labeling"):
-        return _sized(_labeled(task, family, config, body))
+        return _sized(_labeled(task, config, body))
     return _sized(
         ModelDescription(kind="pretrain", method=family.method, body=body, headless=headless, num_parameters=0)
     )
 
 
-def _labeled(task: str, family: Family, config: StockConfig, body: BodyDescription) -> ModelDescription:
+def _labeled(task: str, config: StockConfig, body: BodyDescription) -> ModelDescription:
     if len(config.labels) < 2:
         raise refused(f"{CONFIG_NAME}: id2label", "A head of one output is no classifier; two labels or more are.")
-    pooling: Pooling = family.pooling if task == "classification" else "mean"
+    pooling: Pooling = stock_pooling(body) if task == "classification" else "mean"
     return ModelDescription(
         kind="finetune", method=task, body=body, labels=config.labels, pooling=pooling, num_parameters=0
     )

@@ -12,7 +12,6 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.contract.errors import FieldError
@@ -193,6 +192,8 @@ def _header(ordered: Sequence[StoredTensor]) -> bytes:
 
 
 def _copy(tensor: StoredTensor, into: IncomingFile) -> None:
+    import numpy as np  # noqa: PLC0415  it costs an api 0.1 s at start
+
     _, unsigned, exponent = _FORMATS[tensor.dtype]
     left = tensor.end - tensor.start
     with tensor.path.open("rb") as file:

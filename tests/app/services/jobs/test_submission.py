@@ -115,6 +115,18 @@ def test_a_finetune_of_an_unfinished_job_waits_for_it(
     assert wakes.calls == [frozenset()]
 
 
+def test_pooling_that_the_parent_has_no_use_for_is_refused(jobs: Jobs, database: Database, store: FolderStore) -> None:
+    encoder = TEXT_BODY.model_copy(update={"bidirectional": True})
+    for body, kind, pooling, message in (
+        (FEATURES_BODY, "labeled_vectors", "mean", "gives one vector for an example"),
+        (encoder, "labeled_text", "last", "does not read from left to right"),
+    ):
+        spec = finetune(make_model(database, store, body=body).id, make_dataset(database, kind).id)
+        error = refused(jobs, spec | {"method": {"type": "classification", "pooling": pooling}})
+        assert error.errors[0].location == "method.pooling"
+        assert message in error.detail
+
+
 def test_a_chain_of_waiting_jobs_is_checked_from_its_root(jobs: Jobs, database: Database) -> None:
     root = submit(jobs, autoencoder(make_dataset(database, "vectors").id))
     child = submit(jobs, finetune(root.id, make_dataset(database, "labeled_vectors").id))
