@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, processors
 from app.contract.model_folder import TokenRole
 from app.tokenizer_check.messages import TokenizerRequest, TokenizerVerdict
 
-MEMORY_BYTES = 4 << 30
+MEMORY_BYTES = 2 << 30
 CPU_SECONDS = 100
 PROBE = "A text, and 2 more: naïve Zoë 東京 🙂"
 

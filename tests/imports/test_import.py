@@ -24,7 +24,10 @@ from app.services.models.imports import ImportForm, Imports
 from app.services.uploads import Upload
 from app.settings import Settings
 from app.storage import FolderStore
+from tests.contract import datasets
 from tests.contract import imported as ours
+from tests.contract.assignments import finetuning_of
+from tests.contract.runs import final_checkpoint, run_here
 from tests.imports.conftest import Post, zip_of
 from worker.export import load_model
 
@@ -170,6 +173,24 @@ def test_a_body_alone_has_no_method_to_go_on_with(client: httpx2.Client, upload:
     answer = client.post("/v1/jobs", json=spec)
     assert (answer.status_code, answer.json()["code"]) == (422, "parent_incompatible")
     assert "masked_language_model without its head" in answer.json()["detail"]
+
+
+def test_a_body_alone_is_a_parent(upload: Post, stored: Stored, tmp_path: Path) -> None:
+    ours.exported(tmp_path / "bert", ours.body(ours.BERT, bidirectional=True), **MASKED, headless=True)
+    parent = stored(upload(tmp_path / "bert").json()["id"])
+    labeled_text, method = datasets.labeled_text(tmp_path), {"type": "classification"}
+
+    lines = run_here(finetuning_of(parent, tmp_path, labeled_text, method, duration={"steps": 2}))
+
+    description = load_model(final_checkpoint(lines) / "model").description
+    assert (description.method, description.headless, description.pooling) == ("classification", False, "first")
+
+
+def test_openai_s_client_finds_it(client: httpx2.Client, upload: Post, tmp_path: Path) -> None:
+    view = upload(ours.language_model(tmp_path / "gpt2")).json()
+    answer = client.get(f"/openai/v1/models/{view['id']}")
+
+    assert (answer.status_code, answer.json()["id"]) == (200, view["id"])
 
 
 def test_parts_of_other_dtypes_and_old_names_become_one_file(upload: Post, stored: Stored, tmp_path: Path) -> None:
@@ -421,6 +442,12 @@ def test_a_wrong_file_is_refused_and_leaves_nothing(case: str, upload: Post, set
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_model"), answer.text
     assert message in answer.json()["detail"]
     assert leftovers(settings) == []
+
+
+def test_an_archive_of_several_models_is_refused(upload: Post) -> None:
+    answer = upload(zipped(("a/config.json", b"{}"), ("b/config.json", b"{}")))
+
+    assert "several models: a, b" in answer.json()["detail"]
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -14,7 +14,7 @@ from tests.imports import stock
 from tests.imports.conftest import Post
 from tests.worker.serving.test_predictors import answers, approximately
 from worker.data.tokenizers import Frame, begin_token
-from worker.export import load_model
+from worker.export import export_model, load_model
 from worker.serving.generation.chat import chat_format
 from worker.serving.predictors import load_predictor
 from worker.serving.predictors.readers import TextReader
@@ -43,6 +43,25 @@ def test_its_logits_are_those_of_transformers(family: str, upload: Post, stored:
         logits = loaded.module(tokens)
         assert logits.std() > 1
         torch.testing.assert_close(theirs(tokens).logits, logits, rtol=0, atol=1e-4)
+
+
+@families
+def test_it_goes_out_as_the_stock_model_that_it_came_as(
+    family: str, upload: Post, stored: Stored, tmp_path: Path
+) -> None:
+    """Its archive, and what training would export."""
+    theirs = stock.FAMILIES[family](tmp_path / "stock")
+    folder = stored(upload(tmp_path / "stock").json()["id"])
+    loaded = load_model(folder)
+    (tmp_path / "again").mkdir()
+    export_model(tmp_path / "again", loaded.module, loaded.description, loaded.tokenizer)
+    tokens = torch.randint(5, 200, (2, stock.CONTEXT))
+
+    for out in (folder, tmp_path / "again"):
+        again, told = type(theirs).from_pretrained(out, output_loading_info=True)
+        assert not any(told[problem] for problem in ("missing_keys", "unexpected_keys", "mismatched_keys")), told
+        with torch.no_grad():
+            torch.testing.assert_close(again.eval()(tokens).logits, theirs(tokens).logits, rtol=0, atol=1e-4)
 
 
 @decoders

@@ -28,7 +28,7 @@ from app.services.models.imports.configs import (
     StockConfig,
     read_body,
 )
-from app.services.models.imports.folder import UploadedFolder
+from app.services.models.imports.folder import MAX_JSON_BYTES, UploadedFolder
 from app.services.models.imports.problems import refused
 
 Pretraining = Literal["causal_language_model", "masked_language_model"]
@@ -129,7 +129,7 @@ def _labeled(task: str, config: StockConfig, body: BodyDescription) -> ModelDesc
 def _with_ours(folder: UploadedFolder, stock: ModelDescription) -> ModelDescription:
     """What our own file tells beyond config.json: the types of labels, and dropout."""
     try:
-        ours = ModelDescription.model_validate_json(folder.read(DESCRIPTION_NAME))
+        ours = ModelDescription.model_validate_json(folder.read(DESCRIPTION_NAME, MAX_JSON_BYTES))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"]))

@@ -16,7 +16,8 @@ from app.services.uploads import IncomingFile, Upload
 from app.storage import CHUNK_BYTES
 
 MIB = 1 << 20
-MAX_JSON_BYTES = 32 * MIB
+#: What is parsed here is small; a tokenizer is parsed elsewhere.
+MAX_JSON_BYTES, MAX_TOKENIZER_BYTES = 4 * MIB, 64 * MIB
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 PICKLE_REFUSED = (
     "It may be a pickle, which can run any code when it is read, so it was not read. Leave it out of the archive. "
@@ -39,18 +40,18 @@ class UploadedFolder:
     def json(self, name: str) -> dict[str, Any]:
         """Raises InvalidRequest where there is no such file, or no JSON object in it."""
         try:
-            content = json.loads(self.read(name), object_pairs_hook=_object)
+            content = json.loads(self.read(name, MAX_JSON_BYTES), object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
             raise refused(name, f"This is no JSON: {error}.") from None
         if not isinstance(content, dict):
             raise refused(name, "This is no JSON object.")
         return content
 
-    def read(self, name: str) -> bytes:
-        """Of a small file, whole."""
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """A small file, whole."""
         entry = self._entry(name)
-        if entry.file_size > MAX_JSON_BYTES:
-            raise refused(name, f"It has {entry.file_size:,} bytes; at most {MAX_JSON_BYTES:,} are taken.")
+        if entry.file_size > max_bytes:
+            raise refused(name, f"It has {entry.file_size:,} bytes; at most {max_bytes:,} are taken.")
         with _damage_refused(name), self._archive.open(entry) as file:
             return file.read()
 
@@ -86,10 +87,7 @@ def _at_the_top(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     paths = [PurePosixPath(entry.filename) for entry in entries]
     if pickles := [str(path) for path in paths if path.suffix.lower() in PICKLES]:
         raise refused(pickles[0], PICKLE_REFUSED)
-    roots = {path.parent for path in paths if path.name == CONFIG_NAME}
-    if not roots:
-        raise refused(CONFIG_NAME, "The archive has no such file. Pack the folder that save_pretrained() writes.")
-    root = min(roots, key=lambda path: len(path.parts))
+    root = _root(paths)
     found: dict[str, zipfile.ZipInfo] = {}
     for path, entry in zip(paths, entries, strict=True):
         if path.parent == root:
@@ -97,6 +95,17 @@ def _at_the_top(entries: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
                 raise refused(str(path), "The archive holds this file twice.")
             found[path.name] = entry
     return found
+
+
+def _root(paths: list[PurePosixPath]) -> PurePosixPath:
+    roots = {path.parent for path in paths if path.name == CONFIG_NAME}
+    if not roots:
+        raise refused(CONFIG_NAME, "The archive has no such file. Pack the folder that save_pretrained() writes.")
+    depth = min(len(root.parts) for root in roots)
+    highest = sorted(str(root) for root in roots if len(root.parts) == depth)
+    if len(highest) > 1:
+        raise refused(CONFIG_NAME, f"The archive holds several models: {', '.join(highest[:5])}. Pack one.")
+    return PurePosixPath(highest[0])
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from app.db.session import Database, now
 from app.services.idempotency import Record
 from app.services.models.aliases import check_alias
 from app.services.models.imports.description import Described, described
-from app.services.models.imports.folder import UploadedFolder, uploaded_folder
+from app.services.models.imports.folder import MAX_TOKENIZER_BYTES, UploadedFolder, uploaded_folder
 from app.services.models.imports.problems import refused
 from app.services.models.imports.tokenizer import (
     NO_TOKENIZER,
@@ -114,7 +114,7 @@ class Imports:
 
     def _tokenizer(self, folder: UploadedFolder, told: Described, stack: ExitStack) -> str:
         incoming = self._incoming(stack)
-        incoming.write(folder.read(TOKENIZER_NAME))
+        incoming.write(folder.read(TOKENIZER_NAME, MAX_TOKENIZER_BYTES))
         return imported_tokenizer(folder, incoming.finished(TOKENIZER_NAME).path, told)
 
     def _weights(self, folder: UploadedFolder, description: ModelDescription, stack: ExitStack) -> Upload:

@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.contract.errors import Overloaded
 from app.contract.model_folder import TOKENIZER_NAME, BodyDescription, TokenRole
 from app.services.models.imports.configs import StockConfig
 from app.services.models.imports.description import Described
 from app.services.models.imports.folder import UploadedFolder
 from app.services.models.imports.problems import refused
-from app.tokenizer_check import UnfitTokenizer, checked_tokenizer
+from app.tokenizer_check import TokenizerCheckBusy, UnfitTokenizer, checked_tokenizer
 from app.tokenizer_check.messages import TokenizerRequest
 
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 SPECIAL_TOKENS_NAME = "special_tokens_map.json"
+BUSY_SECONDS = 15
 NO_TOKENIZER = (
     "The archive has no such file, without which no text can be read. AutoTokenizer.from_pretrained(...)"
     '.save_pretrained("folder") writes it for every fast tokenizer.'
@@ -49,6 +51,8 @@ def imported_tokenizer(folder: UploadedFolder, path: Path, described: Described)
     )
     try:
         return checked_tokenizer(request)
+    except TokenizerCheckBusy:
+        raise Overloaded("Too many models are being imported now.", retry_after_seconds=BUSY_SECONDS) from None
     except UnfitTokenizer as error:
         raise refused(TOKENIZER_NAME, str(error)) from None
 

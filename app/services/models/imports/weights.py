@@ -20,7 +20,7 @@ from app.services.models.imports.problems import all_refused, refused
 from app.services.uploads import IncomingFile
 from app.storage import CHUNK_BYTES
 
-MAX_HEADER_BYTES = 16 << 20
+MAX_HEADER_BYTES = 4 << 20
 _LENGTH_BYTES = 8
 #: Bytes of a number, its unsigned twin, and the bits of its exponent: all set in what is not finite. In the order that
 #: safetensors files have them.
