@@ -51,14 +51,17 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if _is_wanted(item)]
+
+
+def _is_wanted(item: pytest.Item) -> bool:
     """Each test with each database, unless `databases` says with which."""
-    if "database" in metafunc.fixturenames:
-        marker = metafunc.definition.get_closest_marker("databases")
-        metafunc.parametrize("database", marker.args if marker else ["sqlite", "postgresql"], indirect=True)
+    marker, call = item.get_closest_marker("databases"), getattr(item, "callspec", None)
+    return marker is None or call is None or call.params.get("database", marker.args[0]) in marker.args
 
 
-@pytest.fixture
+@pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """Migrated and empty, but for the project `default`."""
     if request.param == "sqlite":
