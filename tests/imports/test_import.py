@@ -318,6 +318,7 @@ WRONG_FOLDERS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     ),
     "unknown family": (changed(model_type="mamba"), "config.json: model_type", "'mamba' is not supported; llama"),
     "unknown class": (changed(architectures=["GPT2DoubleHeadsModel"]), "config.json: architectures", "GPT2LMHead"),
+    "class that is a list": (changed(architectures=[["GPT2Model"]]), "config.json: architectures", "not supported"),
     "no class": (changed(architectures=...), "config.json: architectures", "None is not supported"),
     "unknown activation": (changed(activation_function="swish"), "config.json: activation_function", "'gelu_new'"),
     "attention by layer": (

@@ -30,8 +30,8 @@ _ACTIVATIONS: dict[str, Literal["gelu", "gelu_tanh", "relu"]] = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
 }
-#: Rotations that are not Llama's first one, by the names that releases have had for their kind.
-_DEFAULT_ROTATION = ("default", None)
+#: Of a rotation that no scaling bends.
+_PLAIN_ROTATION = ("default", None)
 
 
 class StockConfig(BaseModel):
@@ -244,7 +244,7 @@ def _text_body(
 
 def _check_rotation(name: str, told: Mapping[str, Any]) -> None:
     kind = told.get("rope_type", told.get("type"))
-    if kind not in _DEFAULT_ROTATION:
+    if kind not in _PLAIN_ROTATION:
         raise ValueError(f"{name} of the kind {kind!r} is not supported; only the default rotation is")
     if told.get("partial_rotary_factor", 1) != 1:
         raise ValueError(f"{name}.partial_rotary_factor {told['partial_rotary_factor']!r} is not supported; only 1 is")

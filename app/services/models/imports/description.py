@@ -20,6 +20,7 @@ from app.contract.model_folder import (
 )
 from app.contract.specs.architectures import TransformerArchitecture
 from app.contract.tensors import stock_pooling
+from app.records.problems import shown
 from app.services.models.imports.configs import (
     BertConfig,
     Gpt2Config,
@@ -43,12 +44,7 @@ class Family(NamedTuple):
     tasks: Mapping[str, Task]
 
 
-def _family(
-    stem: str,
-    config: type[StockConfig],
-    method: Pretraining,
-    *pretrained: str,
-) -> Family:
+def _family(stem: str, config: type[StockConfig], method: Pretraining, *pretrained: str) -> Family:
     tasks: dict[str, Task] = {
         **dict.fromkeys(pretrained, method),
         f"{stem}Model": "body",
@@ -91,19 +87,20 @@ def _family_of(content: Mapping[str, Any]) -> Family:
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         hint = " It has no stock form: train the model here again." if model_type == OUR_MODEL_TYPE else ""
         raise refused(
-            f"{CONFIG_NAME}: model_type", f"{model_type!r} is not supported; {', '.join(FAMILIES)} are.{hint}"
+            f"{CONFIG_NAME}: model_type", f"{shown(model_type)} is not supported; {', '.join(FAMILIES)} are.{hint}"
         )
     return FAMILIES[model_type]
 
 
 def _task_of(content: Mapping[str, Any], family: Family) -> Task:
     named = content.get("architectures")
-    if not isinstance(named, list) or len(named) != 1 or named[0] not in family.tasks:
+    name = named[0] if isinstance(named, list) and len(named) == 1 else None
+    if not isinstance(name, str) or name not in family.tasks:
         raise refused(
             f"{CONFIG_NAME}: architectures",
-            f"{named!r} is not supported; one of {', '.join(family.tasks)} is.",
+            f"{shown(named)} is not supported; one of {', '.join(family.tasks)} is.",
         )
-    return family.tasks[named[0]]
+    return family.tasks[name]
 
 
 def _description(family: Family, task: Task, config: StockConfig, body: BodyDescription) -> ModelDescription:

@@ -20,8 +20,8 @@ NO_TOKENIZER = (
     "The archive has no such file, without which no text can be read. AutoTokenizer.from_pretrained(...)"
     '.save_pretrained("folder") writes it for every fast tokenizer.'
 )
-#: The fields of tokenizer_config.json that tell a role, the first that is there; those of config.json by id; and what
-#: BERT's tokenizer calls it where nothing is told.
+#: What tells the token of a role, in this order, for decoders and for encoders: a field of tokenizer_config.json, one
+#: of config.json (by number), and the name that BERT has for it.
 _FIELDS: dict[bool, dict[TokenRole, tuple[str, str | None, str | None]]] = {
     False: {
         TokenRole.BEGIN: ("bos_token", "bos_token_id", None),
@@ -58,7 +58,7 @@ def imported_tokenizer(folder: UploadedFolder, path: Path, described: Described)
 
 
 def _roles(folder: UploadedFolder, config: StockConfig, body: BodyDescription) -> dict[TokenRole, str | int]:
-    """What is told of the roles that this body needs; our own masked models have no end token of their own."""
+    """What is told of the roles that this body has a use for."""
     told = {
         **_json(folder, SPECIAL_TOKENS_NAME),
         **{name: value for name, value in _json(folder, TOKENIZER_CONFIG_NAME).items() if value is not None},
