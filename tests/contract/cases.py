@@ -193,6 +193,7 @@ COMPILED = (
     "classification-from-bert",
     "classification-by-a-linear-probe",
     "classification-by-gradual-unfreezing",
+    "classification-by-adapters",
     "sequence-labeling-by-a-crf",
     "regression-of-text",
 )

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 from app.contract.messages import Assignment
 from app.contract.specs.architectures import TransformerArchitecture
 from app.contract.specs.strategies import GradualUnfreezingStrategy
 from app.contract.specs.training import Duration
-from tests.contract import classification, gan
+from tests.contract import classification, datasets, gan
+from tests.contract.assignments import finetuning, pretraining
 from tests.contract.runs import final_checkpoint, prepared, run_here
 from worker.export import load_model
 from worker.methods.finetune.strategies import GradualUnfreezing, LayerRates
@@ -141,3 +143,23 @@ def test_what_is_frozen_is_left_as_the_parent_had_it_and_costs_no_state(
     theirs = child.state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in parent.state_dict().items())
     assert len(read_state(checkpoint)["optimizers"]["main"]["state"]) == len(["head.weight", "head.bias"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler imports what torch deprecates
+def test_every_thaw_is_compiled_however_many_layers_there_are(tmp_path: Path) -> None:
+    """A compiler that gave up on the way would begin anew in a run that resumes."""
+    deep = {"type": "mlp", "hidden_widths": [4] * 11}
+    parent = pretraining(
+        tmp_path, datasets.vectors(tmp_path, "scored_vectors"), {"type": "regression", "architecture": deep}
+    )
+    strategy = {"type": "gradual_unfreezing", "unfreeze_every": {"steps": 1}}
+    method = started(finetuning(tmp_path, parent.dataset, parent, {"type": "regression"}, strategy=strategy))
+    compiler = CompileCounter()
+    compiled, inputs = torch.compile(method.module, backend=compiler), torch.ones(2, 6)
+
+    for step in range(12):
+        method.strategy.begin_step(step)
+        compiled({"inputs": inputs})
+
+    assert compiler.frame_count == 12

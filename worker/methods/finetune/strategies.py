@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import assert_never
 
 from torch import nn
+from torch._dynamo import config as dynamo
 
 from app.contract.compatibility import has_new_head
 from app.contract.linear_layers import adapted_layers, kinds
@@ -84,6 +85,9 @@ class GradualUnfreezing(LayerRates):
         self._num_frozen: int | None = None
 
     def start(self, resolved: Resolved, data: StepSource) -> None:
+        # Each thaw is compiled anew. Beyond its limits the compiler gives up, which a resumed run would do later.
+        dynamo.recompile_limit = max(dynamo.recompile_limit, 4 * self._first_frozen)
+        dynamo.accumulated_recompile_limit = max(dynamo.accumulated_recompile_limit, 4 * self._first_frozen)
         if self._unfreeze_every is not None:
             self._steps_a_stage = steps_of(self._unfreeze_every, data)
         else:
