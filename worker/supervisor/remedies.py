@@ -6,7 +6,6 @@ from typing import Any
 from app.contract.base import Contract
 from app.contract.compatibility import METHOD_TRAITS, augmentations, dataset_fits
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
-from app.contract.specs.strategies import FullStrategy
 
 #: Fields of a spec that work against overfitting where they are set: the first to think of first, each with a value to
 #: begin with.
@@ -18,12 +17,21 @@ SUGGESTIONS: dict[str, Any] = {
     "training.augmentation.crop_area": 0.7,
     "method.architecture.dropout": 0.2,
     "training.optimizer.weight_decay": 0.1,
-    "strategy.type": "frozen",
+    "strategy.type": "gradual_unfreezing",
     "method.label_smoothing": 0.1,
     "training.weight_average": {"decay": 0.99},
 }
 #: Remedies that are never the first advice.
-_OTHERS = ("method.dropout", "method.denoising", "method.class_weights", "method.sampling", "training.early_stopping")
+_OTHERS = (
+    "strategy.layer_learning_rate_decay",
+    "method.dropout",
+    "method.denoising",
+    "method.class_weights",
+    "method.sampling",
+    "training.early_stopping",
+)
+#: What a field holds where it changes nothing, beside what is false.
+_NEUTRAL: dict[str, Any] = {"strategy.type": "full", "strategy.layer_learning_rate_decay": 1.0}
 _ADVISED = 2
 
 
@@ -50,7 +58,7 @@ def in_force(spec: PretrainSpec | FinetuneSpec) -> Iterator[Remedy]:
     fields = spec.model_dump(mode="json")
     for field in (*SUGGESTIONS, *_OTHERS):
         value = _value(fields, field)
-        if value and value != FullStrategy().type:
+        if value and value != _NEUTRAL.get(field):
             yield Remedy(field=field, value=value)
 
 

@@ -76,7 +76,8 @@ def test_the_remedies_in_force_are_told() -> None:
         "early_stopping": {"patience": 2},
         "augmentation": {"noise_std": 0.5},
     }
-    options, strategy = {"sampling": "balanced", "label_smoothing": 0.0}, {"type": "frozen"}
+    options = {"sampling": "balanced", "label_smoothing": 0.0}
+    strategy = {"type": "gradual_unfreezing", "layer_learning_rate_decay": 0.8}
     report = report_of(RISING, spec=spec_of(training=training, options=options, strategy=strategy))
 
     assert {remedy.field: remedy.value for remedy in report.remedies} == {
@@ -84,7 +85,8 @@ def test_the_remedies_in_force_are_told() -> None:
         "training.optimizer.weight_decay": 0.3,
         "training.early_stopping": {"patience": 2, "min_delta": 0.0},
         "method.sampling": "balanced",
-        "strategy.type": "frozen",
+        "strategy.type": "gradual_unfreezing",
+        "strategy.layer_learning_rate_decay": 0.8,
     }
     assert "- `training.early_stopping`: patience 2, min_delta 0.0" in as_markdown(report)
 
@@ -93,7 +95,7 @@ def test_the_remedies_in_force_are_told() -> None:
     ("spec", "dataset_kind", "first"),
     [
         (spec_of(), "labeled_images", "training.augmentation.shift_pixels to 1 or training.augmentation.mixup_alpha"),
-        (spec_of(), "labeled_text", "training.augmentation.token_dropout to 0.1 or strategy.type to frozen"),
+        (spec_of(), "labeled_text", "training.augmentation.token_dropout to 0.1 or strategy.type to gradual"),
         (spec_of("regression"), "scored_vectors", "training.augmentation.mixup_alpha to 0.2"),
         (spec_of("causal_language_model", "pretrain"), "text", "method.architecture.dropout to 0.2"),
     ],
