@@ -38,7 +38,7 @@ def language_model(bench: Bench, architecture: str = "transformer") -> Trained:
         "tokenizer": TOKENIZER,
     }
     training = {
-        "duration": bench.steps(1_200, 2_500),
+        "duration": bench.steps(600, 2_500),
         "optimizer": {"type": "adamw", "learning_rate": RATES[architecture]},
         "schedule": {"type": "cosine", "warmup_steps": 50},
         "validation_fraction": 0.02,
