@@ -120,6 +120,18 @@ def test_a_fine_tune_starts_from_a_model_with_data_that_fit(page: Page, database
     assert submitted(page, database).spec["strategy"] == {"type": "frozen"}
 
 
+def test_adapters_stand_beside_the_layers_that_are_named(page: Page, database: Database, store: FolderStore) -> None:
+    model = make_model(database, store, name="words")
+    make_dataset(database, "labeled_text")
+    page.goto(f"/jobs/new?parent={model.id}")
+    page.get_by_label("type").last.select_option("lora")
+    targets = page.get_by_label("targets")
+    expect(targets).to_have_value("all_linear")
+    targets.fill("q_proj, v_proj")
+    expect(page.get_by_label("job.json")).to_contain_text('"v_proj"')
+    assert submitted(page, database).spec["strategy"]["targets"] == ["q_proj", "v_proj"]
+
+
 def test_a_waiting_fine_tune_names_the_job(page: Page, database: Database) -> None:
     parent = make_job(database, name="still running")
     make_dataset(database, "labeled_text")

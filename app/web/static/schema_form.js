@@ -101,16 +101,20 @@ export class SchemaForm {
     return this.labelled(control, path, { hint: node.description, read: () => (control.value === "" ? null : Number(control.value)) });
   }
 
-  // A number, or one of a few words such as `auto`.
+  // A number or a list, or one of a few words such as `auto`.
   #mixed(node, others, value, path, optional) {
+    const list = others.some((one) => one.type === "array");
     const wordsTaken = others.flatMap((one) => ("const" in one ? [one.const] : one.enum ?? []));
     const control = h("input", { value: value ?? "", placeholder: optional ? "none" : null });
     const read = () => {
       const text = control.value.trim();
       if (text === "") return null;
-      return wordsTaken.includes(text) || Number.isNaN(Number(text)) ? text : Number(text);
+      if (wordsTaken.includes(text)) return text;
+      if (list) return text.split(/[\s,]+/);
+      return Number.isNaN(Number(text)) ? text : Number(text);
     };
-    const hint = [node.description, wordsTaken.length && `A number, or ${wordsTaken.join(", ")}.`].filter(Boolean).join(" ");
+    const free = list ? "Names with commas between" : "A number";
+    const hint = [node.description, wordsTaken.length && `${free}, or ${wordsTaken.join(", ")}.`].filter(Boolean).join(" ");
     return this.labelled(control, path, { hint, read });
   }
 
