@@ -3,6 +3,7 @@
 Legend: B batch, F features, C channels, H height, W width, T tokens.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +25,14 @@ NARROWEST, WIDEST = 3 / 4, 4 / 3
 class Augmenter:
     """Makes a batch of a batch: of raw `inputs` [B, F] or [B, C, H, W], or of `tokens` int64 [B, T] and `lengths`.
 
-    `deviations`: of the inputs, [F] or [C, 1, 1]. `stand_in`: the token that is read in the place of one dropped.
+    `deviations`: of the inputs, [F] or [C, 1, 1]. `stand_in`: the token that is read in the place of one dropped;
+    `frame`: those that stand around every text, and are never dropped.
     """
 
     spec: Augmentation
     deviations: Tensor | None = None
     stand_in: int | None = None
+    frame: tuple[int, ...] = ()
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch:
         spec = self.spec
@@ -45,12 +48,15 @@ class Augmenter:
         return mixed(batch, spec.mixup_alpha, rng) if spec.mixup_alpha else batch
 
     def _with_gaps(self, batch: Batch, probability: float, rng: np.random.Generator) -> Batch:
-        """Where `places` are pointed at, each token stays in its own."""
+        """Tokens left out, so that a body reads none that it would not read in use (Iyyer et al. 2015, section 4).
+        Where `places` are pointed at, each has to stay in its own: there they are hidden (Gal and Ghahramani 2016,
+        section 4.2, who drop all of a type together)."""
         tokens, lengths = batch["tokens"], batch["lengths"]
+        gaps = gaps_in(tokens, lengths, probability, self.frame, rng)
         if "places" not in batch:
-            return dict(zip(("tokens", "lengths"), shortened(tokens, lengths, probability, rng), strict=True))
+            return dict(zip(("tokens", "lengths"), closed_up(tokens, lengths, gaps), strict=True))
         assert self.stand_in is not None
-        return {"tokens": hidden(tokens, lengths, probability, self.stand_in, rng)}
+        return {"tokens": tokens.masked_fill(gaps, self.stand_in)}
 
 
 def shifted(images: Tensor, max_pixels: int, rng: np.random.Generator) -> Tensor:
@@ -107,24 +113,19 @@ def mixed(batch: Batch, alpha: float, rng: np.random.Generator) -> Batch:
     return made | {"labels": batch["labels"], "partner_labels": batch["labels"][partners], "share": share}
 
 
-def shortened(tokens: Tensor, lengths: Tensor, probability: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Tokens left out by chance, but not the one that opens a text (Iyyer et al. 2015, section 4): `tokens` [B, T'] and
-    `lengths` [B]. The others close up, so that a body meets no token that it would not meet in an answer."""
-    stays = ~_chosen(tokens, lengths, probability, rng) & (torch.arange(tokens.shape[1]) < lengths[:, None])
+def gaps_in(
+    tokens: Tensor, lengths: Tensor, probability: float, frame: Sequence[int], rng: np.random.Generator
+) -> Tensor:
+    """Tokens of the texts themselves, by chance: bool [B, T]"""
+    by_chance = torch.from_numpy(rng.random(tokens.shape) < probability)
+    padding = torch.arange(tokens.shape[1]) >= lengths[:, None]
+    return by_chance & ~padding & ~torch.isin(tokens, torch.tensor(frame))
+
+
+def closed_up(tokens: Tensor, lengths: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Texts without the tokens in gaps: `tokens` [B, T'], in order, and `lengths` [B]"""
+    stays = ~gaps & (torch.arange(tokens.shape[1]) < lengths[:, None])
     left = stays.sum(1)
     order = stays.int().argsort(dim=1, descending=True, stable=True)[:, : int(left.max())]
     padding = torch.arange(order.shape[1]) >= left[:, None]
     return tokens.gather(1, order).masked_fill(padding, 0), left
-
-
-def hidden(tokens: Tensor, lengths: Tensor, probability: float, stand_in: int, rng: np.random.Generator) -> Tensor:
-    """Tokens replaced by chance, but not the one that opens a text (Gal and Ghahramani 2016, section 4.2, who drop all
-    of a type together)."""
-    return tokens.masked_fill(_chosen(tokens, lengths, probability, rng), stand_in)
-
-
-def _chosen(tokens: Tensor, lengths: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
-    """bool [B, T]"""
-    places = torch.arange(tokens.shape[1])
-    by_chance = torch.from_numpy(rng.random(tokens.shape) < probability)
-    return by_chance & (places > 0) & (places < lengths[:, None])

@@ -261,9 +261,16 @@ def _template(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def stand_in_token(tokenizer: Tokenizer) -> int:
-    """What is read where a token was dropped: the mask, or else the unknown token, or else padding."""
-    found = (tokenizer.token_to_id(each) for each in (MASK_TOKEN, UNKNOWN_TOKEN, PADDING_TOKEN))
-    return next(int(token) for token in found if token is not None)
+    """What is read where a token is hidden: the mask, or else the unknown token, or else padding, as far as there are
+    such."""
+    mask, padding = (token_in_role(tokenizer, role) for role in (TokenRole.MASK, TokenRole.PADDING))
+    found = (mask, unknown_token(tokenizer), padding, begin_token(tokenizer))
+    return next(token for token in found if token is not None)
+
+
+def frame_tokens(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Those that stand around every text."""
+    return (begin_token(tokenizer), *Frame(tokenizer).closing)
 
 
 def unknown_token(tokenizer: Tokenizer) -> int | None:

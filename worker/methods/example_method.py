@@ -25,7 +25,7 @@ from worker.data.order import Epochs, Indices
 from worker.data.redrawn import RedrawnSteps
 from worker.data.splits import split
 from worker.data.steps import ExampleSteps
-from worker.data.tokenizers import stand_in_token
+from worker.data.tokenizers import frame_tokens, stand_in_token
 from worker.export import export_model
 from worker.models.conv import ConvBody
 from worker.models.mlp import MlpBody
@@ -93,7 +93,9 @@ def augmenter(spec: Augmentation, model: nn.Module, tokenizer: Tokenizer | None)
     """Noise is measured by what the body takes for the data's own deviation."""
     body = model.body
     deviations = body.standardization.std.clone() if isinstance(body, MlpBody | ConvBody) else None
-    return Augmenter(spec, deviations, None if tokenizer is None else stand_in_token(tokenizer))
+    if tokenizer is None:
+        return Augmenter(spec, deviations)
+    return Augmenter(spec, deviations, stand_in_token(tokenizer), frame_tokens(tokenizer))
 
 
 def parted(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from app.contract.specs.training import Augmentation
-from worker.data.augmentation import Augmenter, cropped, hidden, mixed, noisy, shifted, shortened
+from worker.data.augmentation import Augmenter, closed_up, cropped, gaps_in, mixed, noisy, shifted
 
 COUNT = 400
 
@@ -112,37 +112,38 @@ def test_mixed_labels_are_told_with_their_shares(alpha: float) -> None:
     assert made["share"].var() == pytest.approx(variance, rel=0.25)
 
 
+#: What opens and closes every text.
+FRAME = (1, 2)
+
+
 def texts() -> tuple[Tensor, Tensor]:
     """Tokens int64 [200, 50], each text of another order, and lengths."""
     lengths = torch.tensor([50, 30] * 100)
     tokens = torch.stack([torch.from_numpy(rng(text).permutation(50)) + 5 for text in range(200)])
+    tokens[:, 0] = FRAME[0]
+    tokens[torch.arange(200), lengths - 1] = FRAME[1]
     return tokens.masked_fill(torch.arange(50) >= lengths[:, None], 0), lengths
 
 
-def test_a_shortened_text_is_opened_as_before_and_keeps_its_order() -> None:
+def test_gaps_are_neither_what_stands_around_a_text_nor_padding() -> None:
     tokens, lengths = texts()
 
-    read, left = shortened(tokens, lengths, 0.3, rng())
+    gaps = gaps_in(tokens, lengths, 0.3, FRAME, rng())
+
+    assert not {0, *FRAME} & set(tokens[gaps].tolist())
+    assert int(gaps.sum()) == pytest.approx(0.3 * int((lengths - 2).sum()), rel=0.1)
+
+
+def test_a_text_closes_up_over_its_gaps() -> None:
+    tokens, lengths = texts()
+    gaps = gaps_in(tokens, lengths, 0.3, FRAME, rng())
+
+    read, left = closed_up(tokens, lengths, gaps)
 
     assert read.shape[1] == left.max()
-    for text, length, made, count in zip(tokens, lengths, read, left, strict=True):
-        whole, kept = text[:length].tolist(), made[:count].tolist()
-        assert kept == [token for token in whole if token in set(kept)]
-        assert kept[0] == whole[0]
+    for text, gap, length, made, count in zip(tokens, gaps, lengths, read, left, strict=True):
+        assert made[:count].tolist() == text[:length][~gap[:length]].tolist()
         assert not made[count:].any()
-    assert int((lengths - left).sum()) == pytest.approx(0.3 * int((lengths - 1).sum()), rel=0.1)
-
-
-def test_a_hidden_token_is_neither_the_first_of_a_text_nor_padding() -> None:
-    tokens, lengths = texts()
-
-    read = hidden(tokens, lengths, 0.3, 3, rng())
-
-    changed = read != tokens
-    assert (read[changed] == 3).all()
-    assert not changed[:, 0].any()
-    assert not (changed & (torch.arange(50) >= lengths[:, None])).any()
-    assert int(changed.sum()) == pytest.approx(0.3 * int((lengths - 1).sum()), rel=0.1)
 
 
 AUGMENTERS: dict[str, tuple[Augmenter, Callable[[], dict[str, Tensor]]]] = {
@@ -153,11 +154,11 @@ AUGMENTERS: dict[str, tuple[Augmenter, Callable[[], dict[str, Tensor]]]] = {
         lambda: {"inputs": pictures(), "labels": torch.arange(COUNT)},
     ),
     "texts": (
-        Augmenter(Augmentation(token_dropout=0.5)),
+        Augmenter(Augmentation(token_dropout=0.5), frame=FRAME),
         lambda: dict(zip(("tokens", "lengths"), texts(), strict=True)),
     ),
     "words": (
-        Augmenter(Augmentation(token_dropout=0.5), stand_in=1),
+        Augmenter(Augmentation(token_dropout=0.5), stand_in=3, frame=FRAME),
         lambda: dict(zip(("tokens", "lengths"), texts(), strict=True)) | {"places": torch.ones(200, 1)},
     ),
 }

@@ -26,11 +26,13 @@ from worker.data.tokenizers import (
     PADDING_TOKEN,
     Frame,
     begin_token,
+    frame_tokens,
     learn_tokenizer,
     load_tokenizer,
     mask_token,
     parse_tokenizer,
     special_tokens,
+    stand_in_token,
     token_characters,
     token_in_role,
     unknown_token,
@@ -213,6 +215,14 @@ def test_a_frame_stands_around_a_text_that_is_cut() -> None:
     assert Frame(imported("begin $A end")).around([7, 8, 9], 4) == [3, 7, 8, 4]
     assert Frame(imported("begin $A end")).around([7, 8]) == [3, 7, 8, 4]
     assert Frame(BYTE_PAIRS).around([7, 8, 9], 3) == [begin_token(BYTE_PAIRS), 7, 8]
+
+
+def test_what_stands_around_a_text_and_in_a_gap_is_told() -> None:
+    assert frame_tokens(imported("begin $A end")) == (3, 4)
+    assert frame_tokens(imported("begin $A")) == (3,)
+    assert stand_in_token(imported("begin $A")) == 5
+    assert frame_tokens(BYTE_PAIRS) == (begin_token(BYTE_PAIRS),)
+    assert stand_in_token(BYTE_PAIRS) == BYTE_PAIRS.token_to_id(PADDING_TOKEN)
 
 
 def test_bytes_that_stand_for_a_part_of_a_character_are_not_counted_twice() -> None:
