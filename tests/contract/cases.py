@@ -191,6 +191,7 @@ COMPILED = (
     "regression-of-mixed-vectors-by-averaged-weights",
     "classification-from-gpt2",
     "classification-from-bert",
+    "masked-language-model-continued-from-bert",
     "classification-by-a-linear-probe",
     "classification-by-gradual-unfreezing",
     "classification-by-adapters",
