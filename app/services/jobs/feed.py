@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from app.contract.job import TERMINAL
 from app.db import events
@@ -130,23 +131,27 @@ class EventFeed:
             followed = _by_job(self._listeners)
         more = False
         with self._database.reading() as session:
-            heads = events.heads(session, followed)
-            fresh = {
-                job_id: events.after(session, job_id, min(behind), BATCH)
-                for job_id, head in heads.items()
-                if (behind := [one.cursor for one in followed[job_id] if one.cursor < head.last_id and one.has_room()])
-            }
-        for job_id, head in heads.items():
-            for listener in followed[job_id]:
-                more |= self._serve(listener, head, fresh.get(job_id, ()))
+            for job_id, head in events.heads(session, followed).items():
+                self._hand_out(session, job_id, head, followed[job_id])
+                for listener in followed[job_id]:
+                    more |= self._goes_on(listener, head)
         return more
 
-    def _serve(self, listener: Listener, head: Head, fresh: Sequence[EventRow]) -> bool:
-        batch = [event for event in fresh if event.id > listener.cursor]
-        if batch and listener.has_room():
-            listener.cursor = batch[-1].id
-            if not listener.hand_over(batch):
-                self.leave(listener)
+    def _hand_out(self, session: Session, job_id: str, head: Head, listeners: Sequence[Listener]) -> None:
+        """To those who have room now: one that finds it while we read may be further back than what we have read."""
+        behind = [listener for listener in listeners if listener.cursor < head.last_id and listener.has_room()]
+        if not behind:
+            return
+        fresh = events.after(session, job_id, min(listener.cursor for listener in behind), BATCH)
+        for listener in behind:
+            batch = [event for event in fresh if event.id > listener.cursor]
+            if batch:
+                listener.cursor = batch[-1].id
+                if not listener.hand_over(batch):
+                    self.leave(listener)
+
+    def _goes_on(self, listener: Listener, head: Head) -> bool:
+        """Whether there is more for this listener already; one that has all of a job that has ended is let go."""
         if listener.cursor < head.last_id:
             return listener.has_room()
         if head.status in TERMINAL:

@@ -2,17 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from typing import Any
 
 import pytest
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from app.contract.job import JobStatus
 from app.db import events, jobs
 from app.db.session import Database, now
-from app.db.tables import DEFAULT_PROJECT_ID
+from app.db.tables import DEFAULT_PROJECT_ID, EventRow
 from app.services.jobs import events as events_service
 from app.services.jobs import feed as feed_module
 from app.services.jobs.events import EventView, JobEvents
@@ -128,6 +129,36 @@ def test_many_listeners_from_many_places_each_get_all_of_theirs(
 
     whole = list(range(1, 31))
     assert run(listen()) == [whole, whole, whole[7:], whole[21:], whole[1:]] * 2
+
+
+def test_a_listener_that_catches_up_while_others_are_read_for_misses_nothing(
+    job_events: JobEvents, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "BATCH", 3)
+    monkeypatch.setattr(feed_module, "MAX_BATCHES_WAITING", 1)
+    job = make_job(database, status=JobStatus.RUNNING)
+    log(database, job.id, *map(str, range(20)))
+    read, taken = events.after, []
+
+    async def listen() -> list[list[int]]:
+        loop, slow = asyncio.get_running_loop(), follow(job_events, job.id)
+        taken.append(await anext(slow))
+
+        def after(session: Session, job_id: str, after_id: int, limit: int) -> Sequence[EventRow]:
+            rows = read(session, job_id, after_id, limit)
+            if after_id == 9 and len(taken) == 1:  # where the quick one is; 4, 5 and 6 wait for the slow one
+                taken.append(asyncio.run_coroutine_threadsafe(anext(slow), loop).result(DEADLINE_SECONDS))
+            return rows
+
+        monkeypatch.setattr(events, "after", after)
+        quick = asyncio.create_task(to_the_end(follow(job_events, job.id)))
+        while len(taken) < 2:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(move, database, job.id, JobStatus.RUNNING, JobStatus.SUCCEEDED)
+        rest = await to_the_end(slow)
+        return [[event.id for batch in taken for event in batch] + rest, await quick]
+
+    assert run(listen()) == [[*range(1, 23)]] * 2
 
 
 def test_silence_is_broken_by_signs_of_life(
