@@ -44,7 +44,7 @@ def test_a_file_is_uploaded_and_looked_at(page: Page) -> None:
     expect(page.locator("#samples tbody tr")).to_have_count(18)
     expect(page.get_by_role("meter", name="good")).to_have_attribute("value", "9")
     page.get_by_role("link", name="Train on this").click()
-    expect(page.get_by_label("Method", exact=True).first).to_have_value("finetune/classification")
+    expect(page.get_by_role("combobox", name="Method", exact=True)).to_have_value("finetune/classification")
 
 
 def test_columns_are_named_as_the_file_names_them(page: Page) -> None:

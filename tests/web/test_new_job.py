@@ -78,7 +78,7 @@ def test_what_is_changed_is_said_and_nothing_else_changes(page: Page, database: 
 def test_a_variant_brings_its_own_fields(page: Page, database: Database) -> None:
     make_dataset(database, "images")
     page.goto("/jobs/new")
-    page.get_by_label("Method", exact=True).first.select_option("pretrain/autoencoder")
+    page.get_by_role("combobox", name="Method", exact=True).select_option("pretrain/autoencoder")
     page.get_by_label("type").first.select_option("conv")
     page.get_by_label("channels").fill("8, 16, 32")
     page.get_by_label("type").nth(1).select_option("sgd")
@@ -110,7 +110,7 @@ def test_a_fine_tune_starts_from_a_model_with_data_that_fit(page: Page, database
     numbers = make_model(database, store, name="numbers", body=FEATURES_BODY)
     reviews, points = make_dataset(database, "labeled_text"), make_dataset(database, "labeled_vectors")
     page.goto(f"/jobs/new?parent={text.id}")
-    expect(page.get_by_label("Method", exact=True).first).to_have_value("finetune/classification")
+    expect(page.get_by_role("combobox", name="Method", exact=True)).to_have_value("finetune/classification")
     expect(page.get_by_label("Start from")).to_have_value(text.id)
     expect(page.get_by_label("Data set")).to_have_value(reviews.id)
     page.get_by_label("Start from").select_option(numbers.id)
