@@ -1,17 +1,15 @@
-"""`/v1/datasets`. The upload is streamed by a dependency of its own; see `app.api.multipart`."""
+"""`/v1/datasets`. The upload is streamed by a dependency of its own; see `app.api.uploads`."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import TypeAdapter, ValidationError
 
 from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.deps import Caller, Services, get_caller, get_services
-from app.api.multipart import receive_form
 from app.api.refusals import validated
+from app.api.uploads import ThisUpload
 from app.contract.errors import FieldError, InvalidRequest
 from app.services.datasets import (
     MAX_PREVIEW_RECORDS,
@@ -21,7 +19,6 @@ from app.services.datasets import (
     Datasets,
     DatasetView,
 )
-from app.services.uploads import IncomingFile, Upload, uploads_folder
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -52,31 +49,13 @@ _FORM_SCHEMA: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetUpload:
-    upload: Upload
-    form: DatasetForm
-
-
 def get_datasets(services: Annotated[Services, Depends(get_services)]) -> Datasets:
     return Datasets(services.database, services.store, services.validators)
 
 
-async def receive_upload(
-    request: Request,
-    _caller: Annotated[Caller, Depends(get_caller)],
-    services: Annotated[Services, Depends(get_services)],
-) -> AsyncIterator[DatasetUpload]:
-    """The form, once the caller is known; its file is gone from scratch before the answer is sent."""
-    max_bytes = services.settings.max_upload_bytes
-    with IncomingFile(uploads_folder(services.settings), max_bytes) as incoming:
-        upload, fields = await receive_form(request, incoming, max_bytes)
-        yield DatasetUpload(upload, dataset_form(fields))
-
-
 def dataset_form(fields: dict[str, str]) -> DatasetForm:
-    """The fields beside the file; a field left empty is not given."""
-    given: dict[str, Any] = {name: value for name, value in fields.items() if value}
+    """Out of the fields beside the file."""
+    given: dict[str, Any] = dict(fields)
     if "columns" in given:
         given["columns"] = _columns(given["columns"])
     return validated(DatasetForm, given)
@@ -100,14 +79,15 @@ DatasetsService = Annotated[Datasets, Depends(get_datasets)]
 def create_dataset(
     datasets: DatasetsService,
     creation: ThisCreation,
-    received: Annotated[DatasetUpload, Depends(receive_upload, scope="function")],
+    received: ThisUpload,
 ) -> Response:
     """Upload a file as an immutable data set. It is validated wholly before the answer."""
+    form = dataset_form(received.fields)
     return creation.answer(
-        lambda record: datasets.create(creation.caller.project_id, received.upload, received.form, record),
+        lambda record: datasets.create(creation.caller.project_id, received.upload, form, record),
         status=HTTPStatus.CREATED,
         collection="/v1/datasets",
-        asked=[received.upload.sha256, received.form.model_dump(mode="json")],
+        asked=[received.upload.sha256, form.model_dump(mode="json")],
     )
 
 

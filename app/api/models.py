@@ -1,23 +1,20 @@
 """`/v1/models`: registered models and the names that point at them. Asking a model stands in `app.api.inference`."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.deps import Caller, Services, get_caller, get_services
 from app.api.downloads import as_download
-from app.api.multipart import receive_form
 from app.api.refusals import validated
+from app.api.uploads import ThisUpload
 from app.contract.base import PlainText
 from app.services.models import Lineage, ModelPage, Models, ModelView
 from app.services.models.imports import ImportForm, Imports
 from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
-from app.services.uploads import IncomingFile, Upload, uploads_folder
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -55,25 +52,6 @@ def get_imports(services: Annotated[Services, Depends(get_services)]) -> Imports
     return Imports(services.database, services.store, services.settings)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelUpload:
-    upload: Upload
-    form: ImportForm
-
-
-async def receive_model(
-    request: Request,
-    _caller: Annotated[Caller, Depends(get_caller)],
-    services: Annotated[Services, Depends(get_services)],
-) -> AsyncIterator[ModelUpload]:
-    """As for data sets: the form, once the caller is known; its file is gone before the answer is sent."""
-    max_bytes = services.settings.max_upload_bytes
-    with IncomingFile(uploads_folder(services.settings), max_bytes) as incoming:
-        upload, fields = await receive_form(request, incoming, max_bytes)
-        given = {name: value for name, value in fields.items() if value}
-        yield ModelUpload(upload, validated(ImportForm, given))
-
-
 ProjectCaller = Annotated[Caller, Depends(get_caller)]
 ModelsService = Annotated[Models, Depends(get_models)]
 Ref = Annotated[PlainText, Path(max_length=200, description="A model's id, or an alias.")]
@@ -104,16 +82,17 @@ def list_models(
 def import_model(
     imports: Annotated[Imports, Depends(get_imports)],
     creation: ThisCreation,
-    received: Annotated[ModelUpload, Depends(receive_model, scope="function")],
+    received: ThisUpload,
 ) -> Response:
     """Upload a zip of a folder as `save_pretrained` writes it, of a Llama, GPT-2 or BERT: config.json, tokenizer.json
     and weights in safetensors. It is judged wholly before the answer; pickles are refused unread.
     """
+    form = validated(ImportForm, received.fields)
     return creation.answer(
-        lambda record: imports.create(creation.caller.project_id, received.upload, received.form, record),
+        lambda record: imports.create(creation.caller.project_id, received.upload, form, record),
         status=HTTPStatus.CREATED,
         collection="/v1/models",
-        asked=[received.upload.sha256, received.upload.filename, received.form.model_dump(mode="json")],
+        asked=[received.upload.sha256, received.upload.filename, form.model_dump(mode="json")],
     )
 
 

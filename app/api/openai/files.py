@@ -1,23 +1,21 @@
 """`/openai/v1/files`: a file is a data set under the same id, wholly validated before it is answered."""
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
 from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.datasets import dataset_form, get_datasets
-from app.api.deps import Caller, Services, get_caller, get_services
+from app.api.deps import Caller, get_caller
 from app.api.downloads import as_download
-from app.api.multipart import receive_form
 from app.api.openai.conventions import PREFIX, Deleted, ItemList, locations, recorded_as, unix, unsupported
+from app.api.uploads import ThisUpload
 from app.contract.base import Contract, PlainText
 from app.services.datasets import DatasetForm, Datasets, DatasetView
-from app.services.uploads import IncomingFile, Upload, uploads_folder
 
 router = APIRouter(prefix=f"{PREFIX}/files", tags=["openai"])
 
@@ -70,24 +68,6 @@ class OpenAIFile(Contract):
     warnings: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class FileUpload:
-    upload: Upload
-    form: DatasetForm
-
-
-async def receive_file(
-    request: Request,
-    _caller: Annotated[Caller, Depends(get_caller)],
-    services: Annotated[Services, Depends(get_services)],
-) -> AsyncIterator[FileUpload]:
-    """As `app.api.datasets.receive_upload`, with the fields that the client sends."""
-    max_bytes = services.settings.max_upload_bytes
-    with IncomingFile(uploads_folder(services.settings), max_bytes) as incoming:
-        upload, fields = await receive_form(request, incoming, max_bytes)
-        yield FileUpload(upload, _form(fields))
-
-
 def _form(fields: Mapping[str, str]) -> DatasetForm:
     """The client writes an object of `extra_body` as `columns[text]`."""
     if fields.get("purpose") != PURPOSE:
@@ -110,15 +90,15 @@ DatasetId = Annotated[PlainText, Path(max_length=64)]
 def create_openai_file(
     datasets: DatasetsService,
     creation: ThisCreation,
-    received: Annotated[FileUpload, Depends(receive_file, scope="function")],
+    received: ThisUpload,
 ) -> Response:
     """Upload a file as a data set. `name`, `kind` and `columns` come by `extra_body`."""
-    project_id = creation.caller.project_id
+    project_id, form = creation.caller.project_id, _form(received.fields)
     return creation.answer(
-        lambda record: _told(datasets.create(project_id, received.upload, received.form, recorded_as(record, _told))),
+        lambda record: _told(datasets.create(project_id, received.upload, form, recorded_as(record, _told))),
         status=HTTPStatus.OK,
         collection=f"{PREFIX}/files",
-        asked=[received.upload.sha256, received.form.model_dump(mode="json")],
+        asked=[received.upload.sha256, form.model_dump(mode="json")],
     )
 
 
