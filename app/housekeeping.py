@@ -81,7 +81,7 @@ class Housekeeping:
         if not devices:
             return
         with self._database.reading() as session:
-            since = now(session) - timedelta(seconds=3 * self._settings.heartbeat_seconds)
+            since = now(session) - self._settings.silence
             live_queues = workers.live_queues(session, since)
         self._dispatcher.wake(sorted({name for device in devices for name in queues_for(device, live_queues)}))
 

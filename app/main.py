@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from app.api import datasets, events, inference, jobs, methods, metrics, models, service
+from app.api import datasets, events, inference, jobs, methods, metrics, models, service, workers
 from app.api.auth import Gate
 from app.api.deps import Services
 from app.api.docs import mount_docs
@@ -40,6 +40,7 @@ ROUTERS = (
     inference.router,
     models.router,
     methods.router,
+    workers.router,
     service.router,
     metrics.router,
     *OPENAI_ROUTERS,

@@ -7,6 +7,7 @@ import hashlib
 import ipaddress
 import os
 import tempfile
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
@@ -69,6 +70,11 @@ class Settings(BaseSettings):
         """A SQLAlchemy URL; a plain postgresql:// means psycopg 3."""
         url = self.database_url or f"sqlite:///{self.data_dir.absolute() / 'pretune.db'}"
         return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    @property
+    def silence(self) -> timedelta:
+        """A worker that has not been heard of for so long counts as dead: it missed three heartbeats."""
+        return timedelta(seconds=3 * self.heartbeat_seconds)
 
     @property
     def on_loopback(self) -> bool:

@@ -4,7 +4,7 @@ The lease belongs to (owner, attempt). Whatever an attempt writes, it writes in 
 which locks the job: who lost the lease gets None and changes nothing.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -87,6 +87,12 @@ def look(session: Session, claim: Claim) -> Lease | None:
     """The lease as it stands, without extending it; a read."""
     row = session.scalar(_held(claim))
     return None if row is None else Lease(row.stop_request)
+
+
+def running(session: Session, owners: Collection[str]) -> Sequence[JobRow]:
+    """The jobs that those workers run now, of all projects."""
+    query = select(JobRow).where(JobRow.status.in_(ACTIVE), JobRow.lease_owner.in_(owners))
+    return session.scalars(query.order_by(JobRow.id)).all()
 
 
 def held(session: Session, claim: Claim) -> JobRow | None:

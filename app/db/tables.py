@@ -152,11 +152,16 @@ class AttemptRow(Row):
 
 
 class WorkerRow(Row):
-    """A trainer or an inference replica that says it lives. `loaded` lists model digests (inference)."""
+    """A trainer or an inference replica that says it lives. `loaded` lists model digests (inference).
+
+    `name` and `version` are null for a worker of a version that did not tell them.
+    """
 
     __tablename__ = "workers"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     role: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str | None] = mapped_column(String(255))
+    version: Mapped[str | None] = mapped_column(String(64))
     queues: Mapped[list[Any]]
     devices: Mapped[list[Any]]
     address: Mapped[str | None] = mapped_column(String(255))

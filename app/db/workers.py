@@ -1,7 +1,10 @@
 """The SQL of workers: trainers and inference replicas that say they live."""
 
+import os
+import socket
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from importlib.metadata import version
 from typing import Literal
 
 from sqlalchemy import delete, select
@@ -10,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.db.tables import WorkerRow
 
 Role = Literal["trainer", "inference"]
+State = Literal["live", "silent"]
 
 
 def heartbeat(
@@ -23,10 +27,10 @@ def heartbeat(
     loaded: Collection[str],
     at: datetime,
 ) -> None:
-    """Say that a worker lives, and what it offers now."""
+    """Say that a worker, which is this process, lives, and what it offers now."""
     row = session.get(WorkerRow, id)
     if row is None:
-        row = WorkerRow(id=id, role=role, started_at=at)
+        row = WorkerRow(id=id, role=role, name=_this_process(), version=version("pretune"), started_at=at)
         session.add(row)
     row.queues, row.devices, row.loaded = list(queues), list(devices), list(loaded)
     row.address, row.heartbeat_at = address, at
@@ -37,6 +41,19 @@ def live(session: Session, role: Role, since: datetime) -> Sequence[WorkerRow]:
     """Those that have been heard of after `since`, in order of their ids."""
     query = select(WorkerRow).where(WorkerRow.role == role, WorkerRow.heartbeat_at >= since)
     return session.scalars(query.order_by(WorkerRow.id)).all()
+
+
+def page(
+    session: Session, since: datetime, state: State | None, *, before_id: str | None, limit: int
+) -> Sequence[WorkerRow]:
+    """The newest first, and those older than `before_id`; live are those heard of after `since`."""
+    query = select(WorkerRow)
+    if state is not None:
+        heard = WorkerRow.heartbeat_at >= since
+        query = query.where(heard if state == "live" else ~heard)
+    if before_id is not None:
+        query = query.where(WorkerRow.id < before_id)
+    return session.scalars(query.order_by(WorkerRow.id.desc()).limit(limit)).all()
 
 
 def live_queues(session: Session, since: datetime) -> frozenset[str]:
@@ -51,3 +68,8 @@ def remove(session: Session, id: str) -> None:  # noqa: A002  the column's name
 def sweep(session: Session, before: datetime) -> int:
     """Forget those not heard of since `before`; how many they were."""
     return len(session.execute(delete(WorkerRow).where(WorkerRow.heartbeat_at < before).returning(WorkerRow.id)).all())
+
+
+def _this_process() -> str:
+    """As an operator finds it: the machine, or the container, and the process there."""
+    return f"{socket.gethostname()}:{os.getpid()}"

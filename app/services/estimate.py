@@ -5,7 +5,6 @@ Nothing is queued, and nothing but rows is read. Times assume machines of a stat
 
 import math
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -102,7 +101,7 @@ class Estimates:
 
     def _warnings(self, session: Session, planned: Plan) -> list[str]:
         warnings: list[str] = list(planned.dataset.warnings)
-        since = now(session) - timedelta(seconds=3 * self.settings.heartbeat_seconds)
+        since = now(session) - self.settings.silence
         if planned.spec.resources.device == "cuda" and GPU_QUEUE not in workers.live_queues(session, since):
             warnings.append("No trainer with a GPU is alive now: the job would wait for one.")
         return warnings

@@ -5,7 +5,6 @@ Nothing here runs a job. A change is committed before a trainer is told to look.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol
 
 from sqlalchemy.orm import Session
@@ -102,7 +101,7 @@ class Jobs:
         """Whom to wake for a job that has just become queued."""
         if row.status != JobStatus.QUEUED:
             return ()
-        since = now(session) - timedelta(seconds=3 * self.settings.heartbeat_seconds)
+        since = now(session) - self.settings.silence
         return queues_for(row.device, workers.live_queues(session, since))
 
 
