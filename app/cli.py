@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from app.contract.scopes import Scope
+
 if TYPE_CHECKING:
     from app.services.keys import Keys
     from app.settings import Settings
@@ -154,20 +156,24 @@ def version(as_json: AsJson = False) -> None:
 
 @keys.command("create")
 def create_key(
+    *,
     project: Annotated[str, typer.Option(help="Whose resources it opens; made where it is new.")] = "default",
     name: Annotated[str, typer.Option(help="What it is for.")] = "key",
+    scope: Annotated[list[Scope] | None, typer.Option(help="What it opens, once or several times (admin).")] = None,
     expires_days: Annotated[int | None, typer.Option(help="Days until it ends; for good where not given.")] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key, and print it: this once, for it is not kept. Only the key goes to the standard output."""
     with _keys(data_dir) as stored:
-        view, text = stored.create(project, name, expires_days)
+        view, text = stored.create(project, name, expires_days, scope or [Scope.ADMIN])
     if as_json:
         _print_json(view.model_dump(mode="json") | {"key": text})
         return
     typer.echo(
-        f"{view.id}, a key of the project {project}. It is shown this once; send it as a Bearer token:", err=True
+        f"{view.id}, a key of the project {project} with the scope {', '.join(view.scopes)}. "
+        "It is shown this once; send it as a Bearer token:",
+        err=True,
     )
     typer.echo(text)
 
@@ -187,7 +193,8 @@ def list_keys(
     for view in views:
         times = {name.removesuffix("_at"): at for name, at in view.items() if at and name.endswith("_at")}
         dates = [f"{what} {at[:16]}Z" for what, at in times.items()]
-        typer.echo(f"{view['id']}  {view['prefix']}  {view['project_id']}  {view['name']}  ({', '.join(dates)})")
+        facts = (view["id"], view["prefix"], view["project_id"], ",".join(view["scopes"]), view["name"])
+        typer.echo(f"{'  '.join(facts)}  ({', '.join(dates)})")
 
 
 @keys.command("revoke")

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from app.api import datasets, events, inference, jobs, methods, metrics, models, service, workers
+from app.api import datasets, events, inference, jobs, keys, methods, metrics, models, service, workers
 from app.api.auth import Gate
 from app.api.deps import Services
 from app.api.docs import mount_docs
@@ -41,6 +41,7 @@ ROUTERS = (
     models.router,
     methods.router,
     workers.router,
+    keys.router,
     service.router,
     metrics.router,
     *OPENAI_ROUTERS,

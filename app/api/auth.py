@@ -1,4 +1,5 @@
-"""Who calls. A key belongs to a project, and whoever presents it acts for that project.
+"""Who calls, and whether they may. A key belongs to a project, and whoever presents it acts for that project, as far
+as the key's scopes go.
 
 A service that listens on loopback and has never had a key asks for none: everything belongs to the project `default`.
 Then it answers only what comes from this machine on purpose. A page of some site in this machine's browser does not:
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
-from app.contract.errors import Forbidden, Unauthenticated
+from app.contract.errors import Forbidden, InsufficientScope, Unauthenticated
+from app.contract.scopes import Scope, permits
 from app.db.tables import DEFAULT_PROJECT_ID
 from app.services.authentication import Authenticator
 from app.services.keys import BOOTSTRAP_PREFIX, Presented
@@ -38,8 +40,8 @@ class Gate:
     settings: Settings
     authenticator: Authenticator
 
-    async def caller(self, request: Request, key: str | None) -> Caller:
-        """Raises Unauthenticated and Forbidden. A key that nobody asked for is not looked at."""
+    async def caller(self, request: Request, key: str | None, needed: Scope) -> Caller:
+        """Raises Unauthenticated, Forbidden and InsufficientScope. A key that nobody asked for is not looked at."""
         if await self._is_open():
             _check_local(request, self.settings)
             return Caller(DEFAULT_PROJECT_ID)
@@ -54,6 +56,11 @@ class Gate:
                 f"{_named(key)} is unknown, revoked or expired. "
                 "`pretune keys list` shows those that stand, and `pretune keys create` makes a new one."
             )
+        if not permits(found.scopes, needed):
+            raise InsufficientScope(
+                f"{_named(key)} has the scopes {', '.join(found.scopes)}, and this call needs {needed}. "
+                f"Take a key that has it; `pretune keys create --scope {needed}` makes one."
+            )
         return Caller(found.project_id, found.id)
 
     async def _is_open(self) -> bool:
@@ -63,18 +70,20 @@ class Gate:
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 
 
-async def get_caller(request: Request, credentials: Credentials) -> Caller:
+async def get_caller(request: Request, credentials: Credentials, asked: SecurityScopes) -> Caller:
+    """Every route names one scope: one that forgets to lets nobody in."""
     gate: Gate = request.app.state.services.gate
-    return await gate.caller(request, credentials.credentials if credentials else _of_cookie(request))
+    [needed] = asked.scopes
+    return await gate.caller(request, credentials.credentials if credentials else _of_cookie(request), Scope(needed))
 
 
-async def get_observer(request: Request, credentials: Credentials) -> None:
-    """For figures of the whole service: on loopback open to this machine, elsewhere to every key."""
+async def get_observer(request: Request, credentials: Credentials, asked: SecurityScopes) -> None:
+    """For figures of the whole service: on loopback open to this machine, elsewhere to the keys of every project."""
     gate: Gate = request.app.state.services.gate
     if gate.settings.on_loopback:
         _check_local(request, gate.settings)
     else:
-        await get_caller(request, credentials)
+        await get_caller(request, credentials, asked)
 
 
 def check_same_origin(request: Request) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, Protocol, TypeVar
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Depends, Header, Request, Response, Security
 
-from app.api.deps import Caller, Services, get_caller, get_services
+from app.api.auth import get_caller
+from app.api.deps import Caller, Services, get_services
+from app.contract.scopes import Scope
 from app.services.idempotency import Answer, Idempotency, Record
 
 REPLAYED_HEADER = "Idempotency-Replayed"
@@ -81,7 +83,9 @@ async def get_creation(
     return Creation(services, caller, f"{request.method} {request.url.path}", idempotency_key)
 
 
-ThisCreation = Annotated[Creation, Depends(get_creation)]
+ThisCreation = Annotated[Creation, Security(get_creation, scopes=[Scope.WRITE])]
+#: Of what admins alone make.
+AdminsCreation = Annotated[Creation, Security(get_creation, scopes=[Scope.ADMIN])]
 
 
 def _response(answer: Answer) -> Response:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import TypeAdapter, ValidationError
 
 from app.api.creation import IN_FLIGHT, ThisCreation
-from app.api.deps import Caller, Services, get_caller, get_services
+from app.api.deps import Reader, Services, Writer, get_services
 from app.api.refusals import validated
 from app.api.uploads import ThisUpload
 from app.contract.errors import FieldError, InvalidRequest
@@ -69,7 +69,6 @@ def _columns(text: str) -> dict[str, str]:
         raise InvalidRequest(message, errors=[FieldError(location="columns", message=message)]) from None
 
 
-ProjectCaller = Annotated[Caller, Depends(get_caller)]
 DatasetsService = Annotated[Datasets, Depends(get_datasets)]
 
 
@@ -93,7 +92,7 @@ def create_dataset(
 
 @router.get("")
 def list_datasets(
-    caller: ProjectCaller,
+    caller: Reader,
     datasets: DatasetsService,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
@@ -103,7 +102,7 @@ def list_datasets(
 
 
 @router.get("/{dataset_id}")
-def get_dataset(dataset_id: str, caller: ProjectCaller, datasets: DatasetsService) -> DatasetView:
+def get_dataset(dataset_id: str, caller: Reader, datasets: DatasetsService) -> DatasetView:
     """One data set: what it holds, not its records."""
     return datasets.get(caller.project_id, dataset_id)
 
@@ -111,7 +110,7 @@ def get_dataset(dataset_id: str, caller: ProjectCaller, datasets: DatasetsServic
 @router.get("/{dataset_id}/preview")
 def preview_dataset(
     dataset_id: str,
-    caller: ProjectCaller,
+    caller: Reader,
     datasets: DatasetsService,
     limit: Annotated[int, Query(ge=1, le=MAX_PREVIEW_RECORDS)] = 10,
 ) -> DatasetPreview:
@@ -120,6 +119,6 @@ def preview_dataset(
 
 
 @router.delete("/{dataset_id}", status_code=HTTPStatus.NO_CONTENT)
-def delete_dataset(dataset_id: str, caller: ProjectCaller, datasets: DatasetsService) -> None:
+def delete_dataset(dataset_id: str, caller: Writer, datasets: DatasetsService) -> None:
     """Delete a data set that no unfinished job needs. Models trained on it stay."""
     datasets.delete(caller.project_id, dataset_id)

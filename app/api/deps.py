@@ -1,10 +1,12 @@
 """What handlers are given: the process's services, and who calls."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Request, Security
 
 from app.api.auth import Caller, Gate, get_caller
+from app.contract.scopes import Scope
 from app.db.session import Database
 from app.dispatch import Dispatcher
 from app.inference_client import InferenceClient
@@ -13,7 +15,13 @@ from app.services.jobs.feed import EventFeed
 from app.settings import Settings
 from app.storage import ArtifactStore
 
-__all__ = ["Caller", "Services", "get_caller", "get_services"]
+__all__ = ["Admin", "Asker", "Caller", "Reader", "Services", "Writer", "get_services"]
+
+#: Whoever calls, with the scope that the route asks for.
+Reader = Annotated[Caller, Security(get_caller, scopes=[Scope.READ])]
+Writer = Annotated[Caller, Security(get_caller, scopes=[Scope.WRITE])]
+Asker = Annotated[Caller, Security(get_caller, scopes=[Scope.PREDICT])]
+Admin = Annotated[Caller, Security(get_caller, scopes=[Scope.ADMIN])]
 
 
 @dataclass(frozen=True, slots=True)

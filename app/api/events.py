@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from app.api.deps import Caller, Services, get_caller, get_services
+from app.api.deps import Reader, Services, get_services
 from app.contract.base import PlainText
 from app.services.jobs.events import EventPage, EventView, JobEvents
 from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
@@ -39,7 +39,7 @@ def get_job_events(services: Annotated[Services, Depends(get_services)]) -> JobE
 def list_job_events(
     *,
     job_id: Annotated[PlainText, Path(max_length=64)],
-    caller: Annotated[Caller, Depends(get_caller)],
+    caller: Reader,
     events: Annotated[JobEvents, Depends(get_job_events)],
     accept: Annotated[str, Header()] = "",
     last_event_id: Annotated[str | None, Header(description="Where a stream goes on.")] = None,

@@ -34,6 +34,13 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
         "pages of its own. Anything else could be a web page that misuses your browser.",
         "Call it as http://127.0.0.1 or http://localhost, or make a key with `pretune keys create` and send it.",
     ),
+    ErrorCode.INSUFFICIENT_SCOPE: Explanation(
+        "The key may not do this",
+        "Each key has scopes: `read` looks, `write` makes and changes, `predict` asks models, and `admin` does "
+        "everything and manages keys. This call needs one that your key does not have.",
+        "The detail names the scope. Take another key, or have one made: with `POST /v1/keys` by whoever has an "
+        "`admin` key, or with `pretune keys create --scope`.",
+    ),
     ErrorCode.NOT_FOUND: Explanation(
         "There is no such thing",
         "Nothing is at this address: it never was, it was deleted, or it belongs to a project that your key does not.",

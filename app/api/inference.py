@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from app.api.deps import Caller, Services, get_caller, get_services
+from app.api.deps import Asker, Services, get_services
 from app.contract.base import Contract
 from app.contract.inference import Operation
 from app.services.inference import Inference
@@ -80,13 +80,12 @@ def get_inference(services: Annotated[Services, Depends(get_services)]) -> Infer
 
 
 _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
-ProjectCaller = Annotated[Caller, Depends(get_caller)]
 InferenceService = Annotated[Inference, Depends(get_inference)]
 
 
 @router.post("/{model:path}/predict", response_model=Predictions)
 async def predict(
-    model: str, body: InputsRequest, request: Request, caller: ProjectCaller, inference: InferenceService
+    model: str, body: InputsRequest, request: Request, caller: Asker, inference: InferenceService
 ) -> Response:
     """Ask a model, by id or alias, for one output for each input."""
     return await passed_on(request, inference.answer(caller.project_id, model, Operation.PREDICT, body.as_json()))
@@ -94,7 +93,7 @@ async def predict(
 
 @router.post("/{model:path}/embed", response_model=Embeddings)
 async def embed(
-    model: str, body: InputsRequest, request: Request, caller: ProjectCaller, inference: InferenceService
+    model: str, body: InputsRequest, request: Request, caller: Asker, inference: InferenceService
 ) -> Response:
     """One vector for each input: the mean over the tokens of a text, the code of an autoencoder."""
     return await passed_on(request, inference.answer(caller.project_id, model, Operation.EMBED, body.as_json()))
@@ -102,7 +101,7 @@ async def embed(
 
 @router.post("/{model:path}/generate", response_model=GeneratedText | GeneratedSamples, responses=_STREAM)
 async def generate(
-    model: str, body: GenerateRequest, request: Request, caller: ProjectCaller, inference: InferenceService
+    model: str, body: GenerateRequest, request: Request, caller: Asker, inference: InferenceService
 ) -> Response:
     """Continue a prompt, or draw samples from a GAN. With `stream`, server-sent events: pieces of `text`, the last with
     its `finish_reason`.

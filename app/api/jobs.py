@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.creation import IN_FLIGHT, ThisCreation
-from app.api.deps import Caller, Services, get_caller, get_services
+from app.api.deps import Reader, Services, Writer, get_services
 from app.api.downloads import as_download
 from app.contract.base import PlainText
 from app.contract.errors import FieldError, InvalidRequest
@@ -65,7 +65,6 @@ def get_filters(
     return JobFilters(tuple(status or ()), kind, method, parent, name, metadata)
 
 
-ProjectCaller = Annotated[Caller, Depends(get_caller)]
 JobsService = Annotated[Jobs, Depends(get_jobs)]
 ResultsService = Annotated[JobResults, Depends(get_results)]
 JobId = Annotated[PlainText, Path(max_length=64)]
@@ -85,16 +84,14 @@ def create_job(spec: JobSpec, jobs: JobsService, creation: ThisCreation) -> Resp
 
 
 @router.post("/estimate")
-def estimate_job(
-    spec: JobSpec, caller: ProjectCaller, estimates: Annotated[Estimates, Depends(get_estimates)]
-) -> Estimate:
+def estimate_job(spec: JobSpec, caller: Reader, estimates: Annotated[Estimates, Depends(get_estimates)]) -> Estimate:
     """What a job would come to: parameters, memory, steps and time. Nothing is queued."""
     return estimates.estimate(caller.project_id, spec)
 
 
 @router.get("")
 def list_jobs(
-    caller: ProjectCaller,
+    caller: Reader,
     jobs: JobsService,
     filters: Annotated[JobFilters, Depends(get_filters)],
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
@@ -105,31 +102,31 @@ def list_jobs(
 
 
 @router.get("/{job_id}", responses=NOT_FOUND)
-def get_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
+def get_job(job_id: JobId, caller: Reader, jobs: JobsService) -> JobView:
     """One job: what was asked for, how far it is, and what came of it."""
     return jobs.get(caller.project_id, job_id)
 
 
 @router.post("/{job_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=WRONG_STATE)
-def cancel_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
+def cancel_job(job_id: JobId, caller: Writer, jobs: JobsService) -> JobView:
     """Stop a job for good. It keeps its checkpoints, and can be retried. Repeating the call changes nothing."""
     return jobs.cancel(caller.project_id, job_id)
 
 
 @router.post("/{job_id}/pause", status_code=HTTPStatus.ACCEPTED, responses=WRONG_STATE)
-def pause_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
+def pause_job(job_id: JobId, caller: Writer, jobs: JobsService) -> JobView:
     """Take a job from the queue or, if it runs, stop it behind a checkpoint, until it is resumed."""
     return jobs.pause(caller.project_id, job_id)
 
 
 @router.post("/{job_id}/resume", status_code=HTTPStatus.ACCEPTED, responses=WRONG_STATE)
-def resume_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
+def resume_job(job_id: JobId, caller: Writer, jobs: JobsService) -> JobView:
     """Queue a paused job again. It goes on from its last checkpoint, exactly as if it had never stopped."""
     return jobs.resume(caller.project_id, job_id)
 
 
 @router.post("/{job_id}/retry", status_code=HTTPStatus.ACCEPTED, responses=WRONG_STATE)
-def retry_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobView:
+def retry_job(job_id: JobId, caller: Writer, jobs: JobsService) -> JobView:
     """Queue a failed or cancelled job again, under the same id, from its last good checkpoint."""
     return jobs.retry(caller.project_id, job_id)
 
@@ -137,7 +134,7 @@ def retry_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> JobVie
 @router.get("/{job_id}/metrics", responses=NOT_FOUND)
 def get_job_metrics(
     job_id: JobId,
-    caller: ProjectCaller,
+    caller: Reader,
     results: ResultsService,
     name: Annotated[list[PlainText] | None, Query(description="One or several; all, if none is named.")] = None,
     max_points: Annotated[int, Query(ge=2, le=10_000, description="Of each series.")] = 1_000,
@@ -147,7 +144,7 @@ def get_job_metrics(
 
 
 @router.get("/{job_id}/checkpoints", responses=NOT_FOUND)
-def list_job_checkpoints(job_id: JobId, caller: ProjectCaller, results: ResultsService) -> CheckpointList:
+def list_job_checkpoints(job_id: JobId, caller: Reader, results: ResultsService) -> CheckpointList:
     """The checkpoints that a job keeps, in order of steps."""
     return results.checkpoints(caller.project_id, job_id)
 
@@ -173,7 +170,7 @@ def promote_checkpoint(
 
 
 @router.get("/{job_id}/artifacts", responses=NOT_FOUND)
-def list_job_artifacts(job_id: JobId, caller: ProjectCaller, results: ResultsService) -> ArtifactList:
+def list_job_artifacts(job_id: JobId, caller: Reader, results: ResultsService) -> ArtifactList:
     """The files that a job made for its user: reports, samples, its log."""
     return results.artifacts(caller.project_id, job_id)
 
@@ -183,6 +180,6 @@ def list_job_artifacts(job_id: JobId, caller: ProjectCaller, results: ResultsSer
     response_class=StreamingResponse,
     responses=NOT_FOUND | {200: {"content": {"application/octet-stream": {}}}},
 )
-def download_job_artifact(job_id: JobId, name: PlainText, caller: ProjectCaller, results: ResultsService) -> Response:
+def download_job_artifact(job_id: JobId, name: PlainText, caller: Reader, results: ResultsService) -> Response:
     """One of those files."""
     return as_download(results.download(caller.project_id, job_id, name))

@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Security
 
-from app.api.deps import get_caller
+from app.api.auth import get_caller
+from app.contract.scopes import Scope
 from app.services.methods import MethodList, all_methods, schema_of
 
-router = APIRouter(prefix="/v1/methods", tags=["methods"], dependencies=[Depends(get_caller)])
+_READERS = [Security(get_caller, scopes=[Scope.READ])]
+router = APIRouter(prefix="/v1/methods", tags=["methods"], dependencies=_READERS)
 
 
 @router.get("")

@@ -5,7 +5,7 @@ Routes are told by template, never by path, so that ids make no series.
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Request, Response, Security
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -19,6 +19,7 @@ from prometheus_client import (
 from app.api.auth import get_observer
 from app.api.deps import Services, get_services
 from app.contract.job import JobStatus
+from app.contract.scopes import Scope
 from app.db import jobs
 
 #: From a cheap answer to a large upload.
@@ -50,7 +51,7 @@ class RequestMetrics:
             self._seconds.labels(method, route).observe(seconds)
 
 
-@router.get("/metrics", dependencies=[Depends(get_observer)], response_class=Response)
+@router.get("/metrics", dependencies=[Security(get_observer, scopes=[Scope.READ])], response_class=Response)
 def get_metrics(request: Request, services: Annotated[Services, Depends(get_services)]) -> Response:
     """Figures of this process and of all jobs, in Prometheus' text format."""
     metrics: RequestMetrics = request.app.state.metrics

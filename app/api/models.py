@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.creation import IN_FLIGHT, ThisCreation
-from app.api.deps import Caller, Services, get_caller, get_services
+from app.api.deps import Reader, Services, Writer, get_services
 from app.api.downloads import as_download
 from app.api.refusals import validated
 from app.api.uploads import ThisUpload
@@ -52,7 +52,6 @@ def get_imports(services: Annotated[Services, Depends(get_services)]) -> Imports
     return Imports(services.database, services.store, services.settings)
 
 
-ProjectCaller = Annotated[Caller, Depends(get_caller)]
 ModelsService = Annotated[Models, Depends(get_models)]
 Ref = Annotated[PlainText, Path(max_length=200, description="A model's id, or an alias.")]
 
@@ -60,7 +59,7 @@ Ref = Annotated[PlainText, Path(max_length=200, description="A model's id, or an
 @router.get("")
 def list_models(
     *,
-    caller: ProjectCaller,
+    caller: Reader,
     models: ModelsService,
     method: Annotated[PlainText | None, Query(max_length=64)] = None,
     job: Annotated[PlainText | None, Query(max_length=64, description="The id of the job that made it.")] = None,
@@ -97,19 +96,19 @@ def import_model(
 
 
 @router.get("/{model}", responses=NOT_FOUND)
-def get_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> ModelView:
+def get_model(model: Ref, caller: Reader, models: ModelsService) -> ModelView:
     """One model: what it takes, what it gives, and where it came from."""
     return models.get(caller.project_id, model)
 
 
 @router.get("/{model}/lineage", responses=NOT_FOUND)
-def get_model_lineage(model: Ref, caller: ProjectCaller, models: ModelsService) -> Lineage:
+def get_model_lineage(model: Ref, caller: Reader, models: ModelsService) -> Lineage:
     """The model and those that it was fine-tuned from, the root first."""
     return models.lineage(caller.project_id, model)
 
 
 @router.get("/{model}/archive", response_class=StreamingResponse, responses=ZIP)
-def download_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> Response:
+def download_model(model: Ref, caller: Reader, models: ModelsService) -> Response:
     """The model's folder as a zip, in the names of Hugging Face's tools: config.json, model.safetensors, README.md and,
     where it reads text, tokenizer.json.
     """
@@ -117,18 +116,18 @@ def download_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> 
 
 
 @router.put("/{model}/aliases/{alias}", responses=NOT_FOUND)
-def put_alias(model: Ref, alias: PlainText, caller: ProjectCaller, models: ModelsService) -> ModelView:
+def put_alias(model: Ref, alias: PlainText, caller: Writer, models: ModelsService) -> ModelView:
     """Let an alias point at this model, wherever it pointed before."""
     return models.put_alias(caller.project_id, model, alias)
 
 
 @router.delete("/{model}/aliases/{alias}", status_code=HTTPStatus.NO_CONTENT, responses=NOT_FOUND)
-def delete_alias(model: Ref, alias: PlainText, caller: ProjectCaller, models: ModelsService) -> None:
+def delete_alias(model: Ref, alias: PlainText, caller: Writer, models: ModelsService) -> None:
     """Take an alias away from this model."""
     models.delete_alias(caller.project_id, model, alias)
 
 
 @router.delete("/{model}", status_code=HTTPStatus.NO_CONTENT, responses=IN_USE)
-def delete_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> None:
+def delete_model(model: Ref, caller: Writer, models: ModelsService) -> None:
     """Delete a model that no alias, no other model and no unfinished job needs. Its job keeps its checkpoints."""
     models.delete(caller.project_id, model)

@@ -23,7 +23,7 @@ _METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 #: Refusals that need no line at their route.
 _WITH_KEY = {
     401: "An API key is missing or wrong.",
-    403: "Without keys only this machine may call.",
+    403: "The key has not the scope that this needs; without keys, only this machine may call.",
     503: "A part of the service does not answer now. Try again after `Retry-After`.",
 }
 _WITH_BODY = {

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.api.deps import Caller, Services, get_caller, get_services
+from app.api.deps import Services, Writer, get_services
 from app.api.multipart import receive_form
 from app.services.uploads import IncomingFile, Upload, uploads_folder
 
@@ -21,7 +21,7 @@ class ReceivedForm:
 
 async def receive_upload(
     request: Request,
-    _caller: Annotated[Caller, Depends(get_caller)],
+    _caller: Writer,
     services: Annotated[Services, Depends(get_services)],
 ) -> AsyncIterator[ReceivedForm]:
     """The form, once the caller is known; its file is gone from scratch before the answer is sent."""

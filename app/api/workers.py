@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from app.api.deps import Caller, Services, get_caller, get_services
+from app.api.deps import Reader, Services, get_services
 from app.contract.base import PlainText
 from app.db.workers import State
 from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
@@ -20,7 +20,7 @@ def get_workers(services: Annotated[Services, Depends(get_services)]) -> Workers
 @router.get("")
 def list_workers(
     *,
-    caller: Annotated[Caller, Depends(get_caller)],
+    caller: Reader,
     workers: Annotated[Workers, Depends(get_workers)],
     state: Annotated[State | None, Query(description="All, if not given.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,

@@ -19,6 +19,7 @@ class ErrorCode(StrEnum):
     MALFORMED_JSON = "malformed_json"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN_ORIGIN = "forbidden_origin"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     PAYLOAD_TOO_LARGE = "payload_too_large"
@@ -101,6 +102,13 @@ class Unauthenticated(ServiceError):
 
 class Forbidden(ServiceError):
     code = ErrorCode.FORBIDDEN_ORIGIN
+    status = HTTPStatus.FORBIDDEN
+
+
+class InsufficientScope(ServiceError):
+    """The key is good, and not for this."""
+
+    code = ErrorCode.INSUFFICIENT_SCOPE
     status = HTTPStatus.FORBIDDEN
 
 

@@ -39,6 +39,18 @@ def find(session: Session, id_or_prefix: str) -> ApiKeyRow | None:
     return session.scalar(select(ApiKeyRow).where(or_(ApiKeyRow.id == id_or_prefix, ApiKeyRow.prefix == id_or_prefix)))
 
 
+def get(session: Session, project_id: str, key_id: str) -> ApiKeyRow | None:
+    return session.scalar(select(ApiKeyRow).where(ApiKeyRow.id == key_id, ApiKeyRow.project_id == project_id))
+
+
+def page(session: Session, project_id: str, *, before_id: str | None, limit: int) -> Sequence[ApiKeyRow]:
+    """The newest first, and those older than `before_id`."""
+    query = select(ApiKeyRow).where(ApiKeyRow.project_id == project_id)
+    if before_id is not None:
+        query = query.where(ApiKeyRow.id < before_id)
+    return session.scalars(query.order_by(ApiKeyRow.id.desc()).limit(limit)).all()
+
+
 def list_of(session: Session, project_id: str | None) -> Sequence[ApiKeyRow]:
     """In order of creation; of every project where none is named."""
     query = select(ApiKeyRow).order_by(ApiKeyRow.id)

@@ -7,17 +7,22 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import Field
+from sqlalchemy.orm import Session
 
 from app.contract.base import Contract
-from app.contract.errors import InvalidRequest, NotFound
+from app.contract.errors import FieldError, InvalidRequest, NotFound
+from app.contract.scopes import Scope
 from app.db import keys, projects
 from app.db.ids import new_id
 from app.db.session import Database, now
 from app.db.tables import DEFAULT_PROJECT_ID, ApiKeyRow
+from app.services.idempotency import Record
+from app.services.paging import cut, id_before
 from app.settings import Settings
 
-SCOPES = ["admin"]
 SECRET_BYTES = 32
 #: Stands in paths of artifacts, so no more is allowed than is needed.
 PROJECT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -47,15 +52,25 @@ class Presented(NamedTuple):
         return cls(ours[1] if ours else BOOTSTRAP_PREFIX, hashlib.sha256(text.encode()).hexdigest())
 
 
+#: By its name, as bodies and rows have it.
+NamedScope = Annotated[Scope, Field(strict=False)]
+
+
 class KeyView(Contract):
     id: str
     project_id: str
     name: str
     prefix: str
+    scopes: list[NamedScope]
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+
+
+class KeyPage(Contract):
+    data: list[KeyView]
+    next_cursor: str | None
 
 
 class CreatedKey(NamedTuple):
@@ -70,24 +85,34 @@ class Keys:
     database: Database
 
     def create(
-        self, project_id: str = DEFAULT_PROJECT_ID, name: str = "key", expires_days: int | None = None
+        self,
+        project_id: str = DEFAULT_PROJECT_ID,
+        name: str = "key",
+        expires_days: int | None = None,
+        scopes: Collection[Scope] = (Scope.ADMIN,),
+        record: Record[KeyView] | None = None,
     ) -> CreatedKey:
-        """A key of the project, which is made where it is new. Raises InvalidRequest."""
-        _check(project_id, name, expires_days)
+        """A key of the project, which is made where it is new. Raises InvalidRequest. `record` as in `Jobs.submit`; it
+        is never told the text.
+        """
+        _check(project_id, name, expires_days, scopes)
         prefix = f"pt_{secrets.token_hex(6)}"
         text = f"{prefix}_{secrets.token_urlsafe(SECRET_BYTES)}"
         with self.database.transaction() as session:
             at = now(session)
             projects.ensure(session, project_id, at)
-            row = ApiKeyRow(**_columns(project_id, name, Presented.of(text), at))
+            row = ApiKeyRow(**_columns(project_id, name, scopes, Presented.of(text), at))
             row.expires_at = None if expires_days is None else at + timedelta(days=expires_days)
             keys.insert(session, row)
+            if record is not None:
+                record(session, _view(row))
         return CreatedKey(_view(row), text)
 
     def bootstrap(self, text: str) -> bool:
         """Make a key of the operator's own text, unless a key was ever made; whether it was made."""
         with self.database.transaction() as session:
-            columns = _columns(DEFAULT_PROJECT_ID, "bootstrap", Presented.of(text), now(session))
+            admin, presented = (Scope.ADMIN,), Presented.of(text)
+            columns = _columns(DEFAULT_PROJECT_ID, "bootstrap", admin, presented, now(session))
             return keys.insert_first(session, columns)
 
     def list_of(self, project_id: str | None = None) -> list[KeyView]:
@@ -95,13 +120,29 @@ class Keys:
         with self.database.reading() as session:
             return [_view(row) for row in keys.list_of(session, project_id)]
 
-    def revoke(self, key: str) -> KeyView:
-        """By its id, its prefix or its text; for good. Raises NotFound."""
+    def page(self, project_id: str, cursor: str | None, limit: int) -> KeyPage:
+        """Revoked and expired ones too, the newest first."""
+        with self.database.reading() as session:
+            before_id = id_before(cursor, "key")
+            rows, next_cursor = cut(keys.page(session, project_id, before_id=before_id, limit=limit + 1), limit)
+        return KeyPage(data=[_view(row) for row in rows], next_cursor=next_cursor)
+
+    def get(self, project_id: str, key_id: str) -> KeyView:
+        with self.database.reading() as session:
+            return _view(_of_project(session, project_id, key_id))
+
+    def revoke_in(self, project_id: str, key_id: str) -> None:
+        """For good; a repetition changes nothing. Raises NotFound."""
         with self.database.transaction() as session:
-            row = keys.find(session, key) or keys.find(session, Presented.of(key).prefix)
+            _revoke(session, _of_project(session, project_id, key_id))
+
+    def revoke(self, key: str) -> KeyView:
+        """Of whatever project, by its id, its prefix or its text; for good. Raises NotFound."""
+        with self.database.transaction() as session:
+            row = keys.find(session, key) or _of_text(session, key)
             if row is None:
                 raise NotFound(f"There is no key {key!r}. `pretune keys list` shows the ids.")
-            row.revoked_at = row.revoked_at or now(session)
+            _revoke(session, row)
         return _view(row)
 
     def any_made(self) -> bool:
@@ -146,25 +187,52 @@ def secure(database: Database, settings: Settings) -> None:
         )
 
 
-def _check(project_id: str, name: str, expires_days: int | None) -> None:
+def _check(project_id: str, name: str, expires_days: int | None, scopes: Collection[Scope]) -> None:
     if not PROJECT_ID.fullmatch(project_id):
-        raise InvalidRequest(
-            f"{project_id!r} cannot be a project: that is up to 63 of a-z, 0-9 and -, and starts with no -."
+        raise _refused(
+            "project", f"{project_id!r} cannot be a project: that is up to 63 of a-z, 0-9 and -, and starts with no -."
         )
     if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
-        raise InvalidRequest(
-            f"{name[:60]!r} cannot be a key's name: that is 1 to {MAX_NAME_LENGTH} visible characters."
+        raise _refused(
+            "name", f"{name[:60]!r} cannot be a key's name: that is 1 to {MAX_NAME_LENGTH} visible characters."
         )
     if expires_days is not None and not 0 < expires_days <= MAX_DAYS:
-        raise InvalidRequest(f"A key cannot expire after {expires_days} days: 1 to {MAX_DAYS:,} can be given.")
+        message = f"A key cannot expire after {expires_days} days: 1 to {MAX_DAYS:,} can be given."
+        raise _refused("expires_days", message)
+    if not scopes:
+        raise _refused("scopes", f"A key without scopes opens nothing: give some of {', '.join(Scope)}.")
 
 
-def _columns(project_id: str, name: str, presented: Presented, at: datetime) -> dict[str, Any]:
+def _refused(location: str, message: str) -> InvalidRequest:
+    return InvalidRequest(message, errors=[FieldError(location=location, message=message)])
+
+
+def _of_project(session: Session, project_id: str, key_id: str) -> ApiKeyRow:
+    row = keys.get(session, project_id, key_id)
+    if row is None:
+        raise NotFound(f"There is no key {key_id!r}.")
+    return row
+
+
+def _of_text(session: Session, text: str) -> ApiKeyRow | None:
+    """Every text that is none of ours has the prefix of the operator's own key, and is not it for that."""
+    presented = Presented.of(text)
+    row = keys.find(session, presented.prefix)
+    return row if row is not None and _same(presented, row) else None
+
+
+def _revoke(session: Session, row: ApiKeyRow) -> None:
+    row.revoked_at = row.revoked_at or now(session)
+
+
+def _columns(
+    project_id: str, name: str, scopes: Collection[Scope], presented: Presented, at: datetime
+) -> dict[str, Any]:
     return {
         "id": new_id("key"),
         "project_id": project_id,
         "name": name,
-        "scopes": SCOPES,
+        "scopes": [scope.value for scope in Scope if scope in scopes],
         "created_at": at,
         **presented._asdict(),
     }

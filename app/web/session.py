@@ -13,6 +13,7 @@ from pydantic import Field
 from app.api.auth import SESSION_COOKIE, Gate, check_same_origin
 from app.contract.base import Contract
 from app.contract.errors import Unauthenticated
+from app.contract.scopes import Scope
 from app.web.rendering import render
 from app.web.visitors import PageRoute
 
@@ -42,7 +43,7 @@ async def show_login(request: Request) -> HTMLResponse:
 async def check_session(request: Request) -> SessionView:
     gate: Gate = request.app.state.services.gate
     try:
-        await gate.caller(request, request.cookies.get(SESSION_COOKIE))
+        await gate.caller(request, request.cookies.get(SESSION_COOKIE), Scope.READ)
     except Unauthenticated:
         return SessionView(known=False)
     return SessionView(known=True)
@@ -50,10 +51,10 @@ async def check_session(request: Request) -> SessionView:
 
 @router.post("/session", status_code=204)
 async def open_session(form: KeyForm, request: Request, response: Response) -> None:
-    """Raises Unauthenticated for a key that is not taken."""
+    """Raises Unauthenticated for a key that is not taken, and InsufficientScope for one that may not look."""
     check_same_origin(request)
     gate: Gate = request.app.state.services.gate
-    await gate.caller(request, form.key)
+    await gate.caller(request, form.key, Scope.READ)
     response.set_cookie(
         SESSION_COOKIE, form.key, httponly=True, samesite="strict", secure=request.url.scheme == "https"
     )

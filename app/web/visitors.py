@@ -17,6 +17,7 @@ from app.api.deps import Services
 from app.api.explanations import EXPLANATIONS
 from app.api.refusals import refused_request
 from app.contract.errors import ServiceError, Unauthenticated
+from app.contract.scopes import Scope
 from app.web.rendering import render
 
 
@@ -30,10 +31,10 @@ class Visitor:
 
 
 async def get_visitor(request: Request) -> Visitor:
-    """Raises Unauthenticated and Forbidden. A page changes nothing, so it may be opened from anywhere."""
+    """Raises as `Gate.caller`. A page changes nothing, so it may be opened from anywhere."""
     services: Services = request.app.state.services
     gate: Gate = services.gate
-    caller = await gate.caller(request, request.cookies.get(SESSION_COOKIE))
+    caller = await gate.caller(request, request.cookies.get(SESSION_COOKIE), Scope.READ)
     return Visitor(caller.project_id, services, caller.key_id is not None)
 
 

@@ -102,11 +102,14 @@ def test_a_key_is_made_told_once_listed_and_revoked(tmp_path: Path) -> None:
     key = made.stdout.strip()
     assert made.returncode == 0, made.stderr
     assert key.startswith("pt_")
-    other = json.loads(keys("create", "--project", "team-a", "--expires-days", "3", "--json").stdout)
+    options = ("--project", "team-a", "--expires-days", "3", "--scope", "read", "--scope", "predict")
+    other = json.loads(keys("create", *options, "--json").stdout)
     assert other["key"].startswith(other["prefix"])
+    assert other["scopes"] == ["read", "predict"]
     listed = keys("list").stdout.splitlines()
     assert [line.split()[0] for line in listed] == [made.stderr.split(",")[0], other["id"]]
     assert not any(secret.rpartition("_")[2] in "".join(listed) for secret in (key, other["key"]))
+    assert [line.split()[3] for line in listed] == ["admin", "read,predict"]
     assert "expires" in listed[1]
     [of_project] = json.loads(keys("list", "--project", "team-a", "--json").stdout)
     assert of_project == {name: value for name, value in other.items() if name != "key"}

@@ -5,7 +5,9 @@ import pytest
 from openai import OpenAI
 
 from app.contract.job import JobStatus
+from app.contract.scopes import Scope
 from app.db.session import Database
+from app.services.keys import Keys
 from app.services.models import Models
 from app.storage import FolderStore
 from tests.factories import language_model_spec, make_dataset, make_job, make_model
@@ -33,6 +35,17 @@ def test_an_unknown_model_is_a_typed_error(client: OpenAI, ref: str) -> None:
     assert caught.value.type == "invalid_request_error"
     assert ref in caught.value.message
     assert caught.value.request_id
+
+
+def test_a_key_without_the_scope_is_a_typed_error(client: OpenAI, database: Database, language_model: str) -> None:
+    asks_only = client.with_options(api_key=Keys(database).create(PROJECT, scopes=[Scope.PREDICT]).text, max_retries=0)
+    with pytest.raises(openai.PermissionDeniedError, match="needs read") as caught:
+        asks_only.models.retrieve(language_model)
+    assert caught.value.code == "insufficient_scope"
+    with pytest.raises(openai.PermissionDeniedError, match="needs write"):
+        asks_only.models.delete(language_model)
+    with pytest.raises(openai.NotFoundError):
+        asks_only.completions.create(model="none", prompt="x")
 
 
 def test_a_model_is_deleted_once(client: OpenAI, database: Database, store: FolderStore) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
-from app.api.deps import Caller, get_caller
+from app.api.deps import Asker
 from app.api.inference import get_inference, passed_on
 from app.api.openai.completions import STREAM
 from app.api.openai.conventions import PREFIX
@@ -97,7 +97,7 @@ class ChatChunk(Contract):
 async def create_openai_chat_completion(
     body: ChatRequest,
     request: Request,
-    caller: Annotated[Caller, Depends(get_caller)],
+    caller: Asker,
     inference: Annotated[Inference, Depends(get_inference)],
 ) -> Response:
     """Continue a conversation, `n` times. With `stream`, chunks as server-sent events."""

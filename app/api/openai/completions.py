@@ -8,7 +8,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
-from app.api.deps import Caller, get_caller
+from app.api.deps import Asker
 from app.api.inference import get_inference, passed_on
 from app.api.openai.conventions import PREFIX
 from app.api.openai.generation import (
@@ -80,7 +80,7 @@ class Completion(Contract):
 async def create_openai_completion(
     body: CompletionRequest,
     request: Request,
-    caller: Annotated[Caller, Depends(get_caller)],
+    caller: Asker,
     inference: Annotated[Inference, Depends(get_inference)],
 ) -> Response:
     """Continue a prompt, or each of several, `n` times. With `stream`, chunks as server-sent events."""

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 from pydantic_core import from_json, to_json
 
-from app.api.deps import Caller, get_caller
+from app.api.deps import Asker
 from app.api.inference import get_inference, passed_on
 from app.api.openai.conventions import PREFIX, OpenAIRequest, locations
 from app.contract.base import Contract
@@ -59,7 +59,7 @@ class EmbeddingList(Contract):
 async def create_openai_embeddings(
     body: EmbeddingRequest,
     request: Request,
-    caller: Annotated[Caller, Depends(get_caller)],
+    caller: Asker,
     inference: Annotated[Inference, Depends(get_inference)],
 ) -> Response:
     """One vector for each input: the mean over the tokens of a text, the code of an autoencoder."""

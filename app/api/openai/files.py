@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.datasets import dataset_form, get_datasets
-from app.api.deps import Caller, get_caller
+from app.api.deps import Reader, Writer
 from app.api.downloads import as_download
 from app.api.openai.conventions import PREFIX, Deleted, ItemList, locations, recorded_as, unix, unsupported
 from app.api.uploads import ThisUpload
@@ -81,7 +81,6 @@ def _form(fields: Mapping[str, str]) -> DatasetForm:
     return dataset_form(plain | ({"columns": to_json(columns).decode()} if columns else {}))
 
 
-ProjectCaller = Annotated[Caller, Depends(get_caller)]
 DatasetsService = Annotated[Datasets, Depends(get_datasets)]
 DatasetId = Annotated[PlainText, Path(max_length=64)]
 
@@ -105,7 +104,7 @@ def create_openai_file(
 @router.get("")
 def list_openai_files(
     *,
-    caller: ProjectCaller,
+    caller: Reader,
     datasets: DatasetsService,
     purpose: Annotated[str | None, Query(description="All are of one purpose: fine-tune.")] = None,
     order: Annotated[Literal["desc"], Query(description="The newest first.")] = "desc",  # noqa: ARG001  no other is taken
@@ -121,7 +120,7 @@ def list_openai_files(
 
 
 @router.get("/{dataset_id}")
-def get_openai_file(dataset_id: DatasetId, caller: ProjectCaller, datasets: DatasetsService) -> OpenAIFile:
+def get_openai_file(dataset_id: DatasetId, caller: Reader, datasets: DatasetsService) -> OpenAIFile:
     """One data set, as a file."""
     return _told(datasets.get(caller.project_id, dataset_id))
 
@@ -131,13 +130,13 @@ def get_openai_file(dataset_id: DatasetId, caller: ProjectCaller, datasets: Data
     response_class=StreamingResponse,
     responses={200: {"content": {"application/octet-stream": {}}}},
 )
-def download_openai_file(dataset_id: DatasetId, caller: ProjectCaller, datasets: DatasetsService) -> Response:
+def download_openai_file(dataset_id: DatasetId, caller: Reader, datasets: DatasetsService) -> Response:
     """The file, byte for byte as it was uploaded."""
     return as_download(datasets.content(caller.project_id, dataset_id))
 
 
 @router.delete("/{dataset_id}", responses={409: {"description": "A job that has not ended needs it."}})
-def delete_openai_file(dataset_id: DatasetId, caller: ProjectCaller, datasets: DatasetsService) -> Deleted:
+def delete_openai_file(dataset_id: DatasetId, caller: Writer, datasets: DatasetsService) -> Deleted:
     """Delete a data set that no unfinished job needs."""
     datasets.delete(caller.project_id, dataset_id)
     return Deleted(id=dataset_id, object="file")

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.datasets import get_datasets
-from app.api.deps import Caller, get_caller
+from app.api.deps import Reader, Writer
 from app.api.events import get_job_events
 from app.api.jobs import NOT_FOUND, WRONG_STATE, JobId, get_jobs, get_results
 from app.api.openai.conventions import PREFIX, ItemList, locations, recorded_as
@@ -31,7 +31,6 @@ router = APIRouter(prefix=f"{PREFIX}/fine_tuning/jobs", tags=["openai"])
 
 DEFAULT_JOBS, DEFAULT_EVENTS, DEFAULT_CHECKPOINTS, MAX_ITEMS = 20, 20, 10, 200
 
-ProjectCaller = Annotated[Caller, Depends(get_caller)]
 JobsService = Annotated[Jobs, Depends(get_jobs)]
 After = Annotated[PlainText | None, Query(max_length=128, description="The last id of the page before.")]
 
@@ -72,7 +71,7 @@ def create_openai_job(
 @router.get("")
 def list_openai_jobs(
     *,
-    caller: ProjectCaller,
+    caller: Reader,
     jobs: JobsService,
     metadata: Annotated[dict[str, str], Depends(get_metadata)],
     limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = DEFAULT_JOBS,
@@ -85,25 +84,25 @@ def list_openai_jobs(
 
 
 @router.get("/{job_id}", responses=NOT_FOUND)
-def get_openai_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> FineTuningJob:
+def get_openai_job(job_id: JobId, caller: Reader, jobs: JobsService) -> FineTuningJob:
     """One job: what was asked for, how far it is, and what came of it."""
     return job_of(jobs.get(caller.project_id, job_id), caller.project_id)
 
 
 @router.post("/{job_id}/cancel", responses=WRONG_STATE)
-def cancel_openai_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> FineTuningJob:
+def cancel_openai_job(job_id: JobId, caller: Writer, jobs: JobsService) -> FineTuningJob:
     """Stop a job for good."""
     return job_of(jobs.cancel(caller.project_id, job_id), caller.project_id)
 
 
 @router.post("/{job_id}/pause", responses=WRONG_STATE)
-def pause_openai_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> FineTuningJob:
+def pause_openai_job(job_id: JobId, caller: Writer, jobs: JobsService) -> FineTuningJob:
     """Stop a job behind a checkpoint until it is resumed."""
     return job_of(jobs.pause(caller.project_id, job_id), caller.project_id)
 
 
 @router.post("/{job_id}/resume", responses=WRONG_STATE)
-def resume_openai_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -> FineTuningJob:
+def resume_openai_job(job_id: JobId, caller: Writer, jobs: JobsService) -> FineTuningJob:
     """Queue a paused job again."""
     return job_of(jobs.resume(caller.project_id, job_id), caller.project_id)
 
@@ -112,7 +111,7 @@ def resume_openai_job(job_id: JobId, caller: ProjectCaller, jobs: JobsService) -
 def list_openai_job_events(
     *,
     job_id: JobId,
-    caller: ProjectCaller,
+    caller: Reader,
     events: Annotated[JobEvents, Depends(get_job_events)],
     limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = DEFAULT_EVENTS,
     after: After = None,
@@ -127,7 +126,7 @@ def list_openai_job_events(
 def list_openai_job_checkpoints(
     *,
     job_id: JobId,
-    caller: ProjectCaller,
+    caller: Reader,
     results: Annotated[JobResults, Depends(get_results)],
     limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = DEFAULT_CHECKPOINTS,
     after: After = None,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path
 
-from app.api.deps import Caller, get_caller
+from app.api.deps import Caller, Reader, Writer
 from app.api.models import IN_USE, NOT_FOUND, get_models
 from app.api.openai.conventions import PREFIX, Deleted, ItemList, unix
 from app.contract.base import Contract, PlainText
@@ -35,26 +35,25 @@ class OpenAIModel(Contract):
     parent: str | None
 
 
-ProjectCaller = Annotated[Caller, Depends(get_caller)]
 ModelsService = Annotated[Models, Depends(get_models)]
 Ref = Annotated[PlainText, Path(max_length=200, description="A model's id, or an alias.")]
 
 
 @router.get("")
-def list_openai_models(caller: ProjectCaller, models: ModelsService) -> ItemList[OpenAIModel]:
+def list_openai_models(caller: Reader, models: ModelsService) -> ItemList[OpenAIModel]:
     """The project's models, the newest first, in one page."""
     found = models.page(caller.project_id, cursor=None, limit=MAX_MODELS)
     return ItemList(data=[_told(view, caller) for view in found.data])
 
 
 @router.get("/{model:path}", responses=NOT_FOUND)
-def get_openai_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> OpenAIModel:
+def get_openai_model(model: Ref, caller: Reader, models: ModelsService) -> OpenAIModel:
     """One model, by id or alias."""
     return _told(models.get(caller.project_id, model), caller)
 
 
 @router.delete("/{model:path}", responses=IN_USE)
-def delete_openai_model(model: Ref, caller: ProjectCaller, models: ModelsService) -> Deleted:
+def delete_openai_model(model: Ref, caller: Writer, models: ModelsService) -> Deleted:
     """Delete a model that no alias, no other model and no unfinished job needs."""
     models.delete(caller.project_id, model)
     return Deleted(id=model, object="model")

@@ -15,18 +15,14 @@ from app.services.keys import CreatedKey, Keys, NotSecured
 from app.settings import Settings
 from tests.factories import make_dataset
 from tests.support.local_client import LOOPBACK
+from tests.support.routes import operations
 
 pytestmark = pytest.mark.databases("sqlite")  # the database is not the subject
 
 OPEN = {"/healthz", "/readyz", "/errors/{code}", "/v1/version"}
 #: Open to this machine on loopback, and to any key elsewhere.
 OBSERVED = {"/metrics"}
-OPERATIONS = [
-    (method.upper(), path)
-    for path, operations in create_app().openapi()["paths"].items()
-    for method in operations
-    if path not in OPEN | OBSERVED
-]
+OPERATIONS = [(method, path) for method, path in operations() if path not in OPEN | OBSERVED]
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
-"""What belongs to another project is not there: every route that takes an id, walked with a stranger's key."""
+"""What belongs to another project is not there: every route and page that takes an id, with a stranger's key."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,29 +8,30 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
+from app.api.auth import SESSION_COOKIE
 from app.contract.job import JobStatus
 from app.db import artifacts
 from app.db.session import Database, now
 from app.db.tables import JobRow
-from app.main import create_app
 from app.services.keys import Keys
 from app.storage import FolderStore
 from tests.factories import language_model_spec, make_checkpoint, make_dataset, make_job, make_model, put
+from tests.support.routes import operations, pages
 
-RESOURCES = ("{dataset_id}", "{job_id}", "{model}")
+RESOURCES = ("{dataset_id}", "{job_id}", "{model}", "{key_id}")
 WITHIN = {"{step}": "5", "{name}": "a.txt", "{alias}": "best"}
+#: They name what belongs to nobody.
+PUBLIC = {"{code}", "{kind}", "{type}"}
 BODIES: dict[str, dict[str, Any]] = {
     "predict": {"inputs": ["x"]},
     "embed": {"inputs": ["x"]},
     "generate": {"prompt": "x"},
 }
-OPERATIONS = [
-    (method.upper(), path)
-    for path, operations in create_app().openapi()["paths"].items()
-    for method in operations
-    if any(name in path for name in RESOURCES)
-]
-NOWHERE = {"{dataset_id}": "ds_" + "0" * 32, "{job_id}": "job_" + "0" * 32, "{model}": "model_" + "0" * 32}
+OPERATIONS = [(method, path) for method, path in operations() if any(name in path for name in RESOURCES)]
+PAGES = [page for page in pages() if "{" in page]
+NOWHERE = {"{dataset_id}": "ds_" + "0" * 32, "{job_id}": "job_" + "0" * 32, "{model}": "model_" + "0" * 32} | {
+    "{key_id}": "key_" + "0" * 32
+}
 
 
 @dataclass
@@ -41,18 +43,20 @@ class Two:
     stranger: str
     ids: dict[str, str]
 
-    def call(self, key: str, method: str, path: str, ids: dict[str, str], **options: Any) -> httpx2.Response:
+    def call(self, key: str | None, method: str, path: str, ids: dict[str, str], **options: Any) -> httpx2.Response:
         for name, value in (WITHIN | self.ids | ids).items():
             path = path.replace(name, value)
         if body := BODIES.get(path.rsplit("/", 1)[-1]):
             options["json"] = body
-        return self.client.request(method, path, headers={"Authorization": f"Bearer {key}"}, **options)
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return self.client.request(method, path, headers=headers, **options)
 
 
 @pytest.fixture
 def two(client: TestClient, database: Database, store: FolderStore) -> Two:
     keys = Keys(database)
     owner, stranger = keys.create("owner").text, keys.create("stranger").text
+    spare = keys.create("owner").view
     two = Two(client, owner, stranger, {})
     dataset = make_dataset(database, project_id="owner")
     put(store, dataset.blob_key, b'{"text": "hello"}\n')
@@ -61,7 +65,7 @@ def two(client: TestClient, database: Database, store: FolderStore) -> Two:
     model = make_model(database, store, job=job, name="mine")
     make_checkpoint(database, store, job, 5)
     make_artifact(database, store, job)
-    two.ids |= {"{dataset_id}": dataset.id, "{job_id}": job.id, "{model}": model.id}
+    two.ids |= {"{dataset_id}": dataset.id, "{job_id}": job.id, "{model}": model.id, "{key_id}": spare.id}
     assert two.call(owner, "PUT", "/v1/models/{model}/aliases/best", {}).status_code == 200
     return two
 
@@ -88,6 +92,31 @@ def told(answer: httpx2.Response, ids: dict[str, str]) -> tuple[int, str, str]:
     for name, value in ids.items():
         detail = detail.replace(value, name)
     return answer.status_code, answer.json()["code"], detail
+
+
+def test_every_route_with_an_id_is_walked() -> None:
+    """Whoever adds one says here whose it is."""
+    paths = {path for _, path in operations()}
+    named = {name for path in paths for name in re.findall(r"\{\w+\}", path)}
+    assert named == {*RESOURCES, *WITHIN, *PUBLIC}
+    assert {path for path in paths if re.search("|".join(WITHIN), path)} <= {path for _, path in OPERATIONS}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_of_what_is_anothers_are_not_there(two: Two, page: str) -> None:
+    ids = {"{ref}": two.ids["{model}"]}
+    statuses = []
+    for key in (two.owner, two.stranger):
+        two.client.cookies.set(SESSION_COOKIE, key)
+        statuses.append(two.call(None, "GET", page, ids).status_code)
+    assert statuses == [200, 404]
+
+
+@pytest.mark.parametrize("address", ["/compare?job={job_id}", "/jobs/new?clone={job_id}"])
+def test_pages_take_no_ids_of_others_in_their_addresses(two: Two, address: str) -> None:
+    for key, expected in ((two.owner, 200), (two.stranger, 404)):
+        two.client.cookies.set(SESSION_COOKIE, key)
+        assert two.call(None, "GET", address, {}).status_code == expected
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
@@ -136,6 +165,36 @@ def test_a_job_cannot_be_made_of_what_is_anothers(two: Two, place: str, path: st
     foreign = asked(two.ids)
     assert foreign == asked(NOWHERE)
     assert foreign[0] == 422
+    assert two.call(two.stranger, "GET", "/v1/jobs", {}).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("fine_tuning/jobs", {"model": "{model}", "training_file": "own"}),
+        ("fine_tuning/jobs", {"model": "best", "training_file": "own"}),
+        ("fine_tuning/jobs", {"model": "", "training_file": "{dataset_id}", "kind": "pretrain"}),
+        (
+            "fine_tuning/jobs",
+            {"model": "", "training_file": "own", "validation_file": "{dataset_id}", "kind": "pretrain"},
+        ),
+        ("completions", {"model": "{model}", "prompt": "x"}),
+        ("chat/completions", {"model": "best", "messages": [{"role": "user", "content": "x"}]}),
+        ("embeddings", {"model": "{model}", "input": "x"}),
+    ],
+)
+def test_the_openai_surface_finds_nothing_of_others(two: Two, path: str, body: dict[str, Any]) -> None:
+    answer = two.call(two.stranger, "POST", "/v1/datasets", {}, files={"file": ("a.jsonl", b'{"text": "hi"}\n')})
+    own = {"own": answer.json()["id"]}
+    method = {"method": {"type": "causal_language_model"}} if path.startswith("fine") else {}
+
+    def asked(ids: dict[str, str]) -> tuple[int, str, str]:
+        named = {name: (own | ids).get(str(value), value) for name, value in body.items()}
+        return told(two.call(two.stranger, "POST", f"/openai/v1/{path}", {}, json=method | named), ids)
+
+    foreign = asked(two.ids)
+    assert foreign == asked(NOWHERE)
+    assert "There is no" in foreign[2]
     assert two.call(two.stranger, "GET", "/v1/jobs", {}).json()["data"] == []
 
 

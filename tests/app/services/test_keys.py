@@ -97,12 +97,26 @@ def test_what_cannot_be_a_key_is_refused_and_leaves_nothing(
 ) -> None:
     with pytest.raises(InvalidRequest):
         keys.create(project_id, name, days)
+    with pytest.raises(InvalidRequest, match="admin, write, read, predict"):
+        keys.create(scopes=())
     assert keys.list_of() == []
 
 
 def test_an_unknown_key_cannot_be_revoked(keys: Keys) -> None:
     with pytest.raises(NotFound, match="pretune keys list"):
         keys.revoke("key_x")
+
+
+def test_what_is_no_key_revokes_none(keys: Keys, database: Database, settings: Settings) -> None:
+    """The operator's own key has a prefix that every foreign text has."""
+    secure(database, _with(settings, bootstrap_key=OPERATORS_KEY))
+    made = keys.create()
+    for wrong in ("ci", OPERATORS_KEY + "x", made.text + "x", f"{made.view.prefix}_x"):
+        with pytest.raises(NotFound):
+            keys.revoke(wrong)
+    assert authenticated(keys, OPERATORS_KEY) is not None
+    assert keys.revoke(made.text).id == made.view.id
+    assert keys.revoke(OPERATORS_KEY).revoked_at is not None
 
 
 def test_use_is_remembered_to_the_minute(keys: Keys, database: Database) -> None:
