@@ -151,9 +151,12 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
     ),
     ErrorCode.OUT_OF_MEMORY: Explanation(
         "The training ran out of memory",
-        "The training process was ended because it needed more memory than there is.",
-        "Ask for less: a smaller `training.batch_size`, a higher `training.gradient_accumulation_steps`, "
-        "a smaller architecture.",
+        "The training process needed more memory than there is. A job that had begun to train was retried once with "
+        "micro-batches of half the size: the same `training.batch_size` in twice the `gradient_accumulation_steps`, "
+        "which a `warning` event and the job's `resolved` tell. It ran out of memory again, or a micro-batch was a "
+        "single example already.",
+        "The message names what is left: a smaller `training.batch_size`, a higher "
+        "`training.gradient_accumulation_steps`, a smaller architecture, a shorter context.",
     ),
     ErrorCode.LOSS_NOT_FINITE: Explanation(
         "The loss became infinite",

@@ -46,6 +46,7 @@ class AttemptOutcome(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # the user's fault: no retry
     LOST = "lost"  # the process or its worker died: retried, up to a cap
+    OUT_OF_MEMORY = "out_of_memory"  # retried with smaller micro-batches, once, not counted against the cap
     PREEMPTED = "preempted"  # the worker shut down in order: requeued, not counted against the cap
     PAUSED = "paused"
     CANCELLED = "cancelled"

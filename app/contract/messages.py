@@ -29,7 +29,8 @@ class Resolved(Contract):
     """What the first attempt decided for the `auto` fields, and what only the data could tell. Later attempts reuse it.
 
     `total_steps` is fixed here; `tokens_per_step` is null where the method counts no tokens. `num_trained_parameters`:
-    those that learn at some time of the training.
+    those that learn at some time of the training. `gradient_accumulation_steps`: those asked for, or more where memory
+    did not suffice; it alone may change, once.
     """
 
     device: Literal["cpu", "cuda"]
@@ -38,6 +39,7 @@ class Resolved(Contract):
     total_steps: int
     evaluate_every_steps: int
     checkpoint_every_steps: int
+    gradient_accumulation_steps: int | None = None
     num_parameters: int
     num_trained_parameters: int | None = None
     num_train_examples: int

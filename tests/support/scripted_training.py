@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from app.contract.checkpoint import (
     MANIFEST_NAME,
@@ -65,7 +65,8 @@ def weights_after(steps: int) -> str:
 class Script:
     """What goes wrong, and when. A fault at a step strikes in the attempts up to `faulty_attempts`.
 
-    `trace` is a file that gets a line at each start and each end: job, attempt, process id.
+    At `out_of_memory_at`, memory suffices for micro-batches of `fitting_examples`. `trace` is a file that gets a line
+    at each start and each end: job, attempt, process id.
     """
 
     steps: int
@@ -78,6 +79,8 @@ class Script:
     spin_at: int = 0
     fail_at: int = 0
     orphan_at: int = 0
+    out_of_memory_at: int = 0
+    fitting_examples: int = 0
     garbage_at: int = 0
     damage_at: int = 0
     deaf: bool = False
@@ -153,8 +156,17 @@ class Training:
                 _spin()
             case script.fail_at:
                 error = JobError(code=ErrorCode.BAD_DATA, message="Row 17 is no row.", fault=Fault.USER)
-                self._say(FailedLine(error=error))
-                sys.exit(EXIT_FAILED)
+                self._fail(error)
+            case script.out_of_memory_at if self._micro_batch_size() > script.fitting_examples:
+                self._fail(JobError(code=ErrorCode.OUT_OF_MEMORY, message="Memory ran out.", fault=Fault.USER))
+
+    def _fail(self, error: JobError) -> NoReturn:
+        self._say(FailedLine(error=error))
+        sys.exit(EXIT_FAILED)
+
+    def _micro_batch_size(self) -> int:
+        training = self._assignment.spec.training
+        return training.batch_size // training.gradient_accumulation_steps
 
     def _finish(self) -> None:
         sample = self._assignment.output_dir / "sample.txt"
@@ -206,6 +218,7 @@ class Training:
             total_steps=self._script.steps,
             evaluate_every_steps=self._script.checkpoint_every,
             checkpoint_every_steps=self._script.checkpoint_every,
+            gradient_accumulation_steps=self._assignment.spec.training.gradient_accumulation_steps,
             num_parameters=10,
             num_train_examples=8,
             num_validation_examples=2,

@@ -11,11 +11,13 @@ from worker.supervisor.watch import Ending
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnd:
-    """What is known when a process has gone: its last words, its exit code, and whether we ended it."""
+    """What is known when a process has gone: its last words, its exit code, whether we ended it, and whether it ended
+    for want of memory."""
 
     exit_code: int
     last_line: FinishedLine | FailedLine | None = None
     ending: Ending | None = None
+    ran_out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ def classify(end: ProcessEnd, stall_seconds: float) -> AttemptEnd:
             return _ended_by_us(end.ending, stall_seconds)
         case _ if end.exit_code == EXIT_STOPPED:
             return AttemptEnd(AttemptOutcome.PREEMPTED, detail="the training process was asked to stop from outside")
+        case _ if end.ran_out_of_memory:
+            return _failed(_out_of_memory(end.exit_code))
         case _:
             return AttemptEnd(AttemptOutcome.LOST, detail=describe_exit(end.exit_code))
 
@@ -60,13 +64,16 @@ def _ended_by_us(ending: Ending, stall_seconds: float) -> AttemptEnd:
 def describe_exit(exit_code: int) -> str:
     if exit_code >= 0:
         return f"the training process exited with code {exit_code}"
-    name = signal.Signals(-exit_code).name
-    cause = ", perhaps because memory ran out" if exit_code == -signal.SIGKILL else ""
-    return f"the training process was killed by {name}{cause}"
+    return f"the training process was killed by {signal.Signals(-exit_code).name}"
 
 
 def _failed(error: JobError) -> AttemptEnd:
     return AttemptEnd(AttemptOutcome.FAILED, error=error, detail=error.message)
+
+
+def _out_of_memory(exit_code: int) -> JobError:
+    message = f"Memory ran out, and {describe_exit(exit_code)}."
+    return JobError(code=ErrorCode.OUT_OF_MEMORY, message=message, fault=Fault.USER)
 
 
 def _stalled(stall_seconds: float) -> JobError:

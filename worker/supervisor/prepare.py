@@ -17,6 +17,7 @@ from worker.supervisor.failures import damaged_input
 from worker.supervisor.inputs import Corrupted, fetch_checkpoint, fetch_dataset, fetch_model
 from worker.supervisor.lease import LeaseKeeper
 from worker.supervisor.parents import pin_parent
+from worker.supervisor.smaller_batches import as_resolved
 
 OUTPUT_FOLDER = "output"
 
@@ -42,18 +43,18 @@ class Preparation:
 
     def run(self, job: JobRow) -> Prepared:
         """Raises AttemptFailed, LeaseLost, and OSError where the store fails."""
-        spec = spec_of(job)
+        spec, resolved = spec_of(job), resolved_of(job)
         (self.folder / OUTPUT_FOLDER).mkdir()
         resume_from, manifest = self._resume(job.id)
         assignment = Assignment(
             job_id=job.id,
             attempt=job.attempt,
-            spec=spec,
+            spec=spec.model_copy(update={"training": as_resolved(spec.training, resolved)}),
             dataset=self._dataset(job.dataset_id),
             validation_dataset=self._dataset(job.validation_dataset_id) if job.validation_dataset_id else None,
             parent_model=self._parent(spec) if isinstance(spec, FinetuneSpec) else None,
             resume_from=resume_from,
-            resolved=resolved_of(job),
+            resolved=resolved,
             output_dir=self.folder / OUTPUT_FOLDER,
             cache_dir=self.cache_dir,
         )

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
+from app.contract.errors import ErrorCode, JobError
 from app.contract.job import AttemptOutcome, JobStatus
 from app.contract.messages import FinishedLine
 from app.db import attempts, checkpoints, events, models
@@ -22,13 +23,15 @@ from worker.supervisor.child import UnreadableLine
 from worker.supervisor.endings import AttemptEnd, ProcessEnd, classify
 from worker.supervisor.failures import AttemptFailed, disk_full
 from worker.supervisor.lease import LeaseKeeper, LeaseLost, LeaseTimes
+from worker.supervisor.memory import count_oom_kills, ran_out_of_memory
 from worker.supervisor.overfitting_report import write_overfitting_report
-from worker.supervisor.prepare import OUTPUT_FOLDER, Preparation, Prepared, resolved_of
+from worker.supervisor.prepare import OUTPUT_FOLDER, Preparation, Prepared, resolved_of, spec_of
 from worker.supervisor.progress import finished as finished_progress
 from worker.supervisor.publish import LOG_ARTIFACT, PublishedArtifact, Publisher
 from worker.supervisor.record import record_artifact
 from worker.supervisor.reports import Reports
 from worker.supervisor.scratch import Scratch
+from worker.supervisor.smaller_batches import smaller_batches
 from worker.supervisor.spares import Spares
 from worker.supervisor.watch import Ending, Limits, Watch
 
@@ -136,9 +139,10 @@ class _Attempt:
             resumed=prepared.resumed,
             on_training=self.runner.spares.refill,
         )
+        oom_kills, log = count_oom_kills(), self.folder / LOG_ARTIFACT
         child = self.runner.spares.take()
         try:
-            child.log_path.rename(self.folder / LOG_ARTIFACT)
+            child.log_path.rename(log)
             with self.watch.over(child):
                 child.assign(prepared.assignment)
                 for line in child.lines():
@@ -147,7 +151,8 @@ class _Attempt:
                 child.wait(EXIT_SECONDS)
         finally:
             exit_code = child.close()
-        return self._classify(ProcessEnd(exit_code, reports.last_line, self.watch.ending))
+        ran_out = ran_out_of_memory(exit_code, count_oom_kills() - oom_kills, log)
+        return self._classify(ProcessEnd(exit_code, reports.last_line, self.watch.ending, ran_out))
 
     def _classify(self, end: ProcessEnd) -> AttemptEnd:
         ending = end.ending or self.watch.ending
@@ -164,6 +169,8 @@ class _Attempt:
                 end = AttemptEnd(AttemptOutcome.LOST, detail="the checkpoint of its result was not kept")
             else:
                 changes = self._register(session, row, checkpoint, finished)
+        if end.error is not None and end.error.code is ErrorCode.OUT_OF_MEMORY and row.status != JobStatus.CANCELLING:
+            end, changes = self._after_want_of_memory(session, row, end.error)
         return attempts.conclude(
             session,
             row,
@@ -182,6 +189,17 @@ class _Attempt:
         model = models.register_checkpoint(session, row, checkpoint, finished.model, now(session))
         self._tell_finish(session, finished)
         return {"model_id": model.id, "progress": finished_progress(row.progress, finished.step)}
+
+    def _after_want_of_memory(
+        self, session: Session, row: JobRow, error: JobError
+    ) -> tuple[AttemptEnd, dict[str, Any]]:
+        """The end to write, and what it changes in the job's row."""
+        next_try = smaller_batches(error, spec_of(row).training, resolved_of(row))
+        if isinstance(next_try, JobError):
+            return AttemptEnd(AttemptOutcome.FAILED, error=next_try, detail=next_try.message), {}
+        events.append(session, row.id, "warning", {"message": next_try.warning}, now(session))
+        end = AttemptEnd(AttemptOutcome.OUT_OF_MEMORY, detail=error.message)
+        return end, {"resolved": next_try.resolved.model_dump(mode="json")}
 
     def _tell_finish(self, session: Session, finished: FinishedLine) -> None:
         reason = "stopped early" if finished.reason == "early_stopping" else "ran its whole duration"

@@ -34,10 +34,7 @@ def job_error(error: Exception) -> JobError:
         case LossNotFinite():
             return JobError(code=ErrorCode.LOSS_NOT_FINITE, message=str(error), fault=Fault.USER)
         case _ if _is_out_of_memory(error):
-            message = (
-                f"Training ran out of memory ({_short(error)}). Lower training.batch_size, raise "
-                "training.gradient_accumulation_steps or choose a smaller architecture."
-            )
+            message = f"Training ran out of memory ({_short(error)})."
             return JobError(code=ErrorCode.OUT_OF_MEMORY, message=message, fault=Fault.USER)
         case _ if _is_full_disk(error):
             message = f"The disk is full ({_short(error)}). The checkpoints written before are kept."

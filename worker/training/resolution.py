@@ -29,6 +29,7 @@ def resolve(spec: JobSpec, method: Method) -> Resolved:
         total_steps=total_steps,
         evaluate_every_steps=evaluate_every,
         checkpoint_every_steps=_every(options.checkpoint_every, data, evaluate_every),
+        gradient_accumulation_steps=options.gradient_accumulation_steps,
         num_parameters=num_parameters,
         num_trained_parameters=sum(each.numel() for group in method.parameter_groups().values() for each in group),
         num_train_examples=data.num_examples,

@@ -35,6 +35,9 @@ FAILED = FailedLine(error=JobError(code=ErrorCode.OUT_OF_MEMORY, message="too bi
         (ProcessEnd(EXIT_FAILED), AttemptOutcome.LOST),
         (ProcessEnd(-signal.SIGKILL), AttemptOutcome.LOST),
         (ProcessEnd(-signal.SIGSEGV), AttemptOutcome.LOST),
+        (ProcessEnd(-signal.SIGKILL, None, None, True), AttemptOutcome.FAILED),
+        (ProcessEnd(-signal.SIGKILL, FINISHED, None, True), AttemptOutcome.SUCCEEDED),
+        (ProcessEnd(-signal.SIGKILL, None, Ending.PREEMPT, True), AttemptOutcome.PREEMPTED),
         (ProcessEnd(1), AttemptOutcome.LOST),
         (ProcessEnd(0), AttemptOutcome.LOST),
     ],
@@ -45,6 +48,13 @@ def test_last_words_count_first_then_what_we_did_then_the_exit_code(end: Process
 
 def test_an_error_told_by_the_process_reaches_the_user_unchanged() -> None:
     assert classify(ProcessEnd(EXIT_FAILED, FAILED), 60.0).error == FAILED.error
+
+
+def test_a_process_that_ran_out_of_memory_says_so() -> None:
+    error = classify(ProcessEnd(-signal.SIGKILL, ran_out_of_memory=True), 60.0).error
+    assert error is not None
+    assert (error.code, error.fault) == (ErrorCode.OUT_OF_MEMORY, Fault.USER)
+    assert error.message == "Memory ran out, and the training process was killed by SIGKILL."
 
 
 def test_a_lost_process_says_how() -> None:

@@ -26,10 +26,7 @@ def test_a_killed_process_is_retried_from_its_last_checkpoint(
     start_trainer()
     row = training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
     assert training_jobs.weights(job_id) == weights_after(8)
-    assert training_jobs.attempts(job_id)[0] == (
-        "lost",
-        "the training process was killed by SIGKILL, perhaps because memory ran out",
-    )
+    assert training_jobs.attempts(job_id)[0] == ("lost", "the training process was killed by SIGKILL")
     assert training_jobs.outcomes(job_id) == ["lost", "succeeded"]
     assert row.lost_attempts == 1
     steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
