@@ -175,8 +175,9 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
     ),
     ErrorCode.DISK_FULL: Explanation(
         "The disk is full",
-        "The trainer or the store could not write its files.",
-        "Make room, then retry the job: it goes on from its last checkpoint.",
+        "The trainer or the store could not write its files, or has not the room that the job would need.",
+        "Make room, by deleting jobs, models and data sets too. A job that is queued then starts by itself; one that "
+        "failed goes on from its last checkpoint when it is retried.",
     ),
     ErrorCode.TRAINING_CRASHED: Explanation(
         "The training process crashed",

@@ -133,6 +133,22 @@ def memory_bytes(
     return BYTES_PER_NUMBER * (states + micro_batch_size * sum(load.numbers for load in loads))
 
 
+def checkpoint_bytes(
+    num_parameters: int,
+    num_trained_parameters: int,
+    body: BodyDescription,
+    training: TrainingOptions,
+    *,
+    strategy: Strategy = WHOLE,
+) -> int:
+    """Of one checkpoint: the model, and to resume from its weights again, with adapters, averages and the optimizer's
+    state."""
+    adapters = adapter_parameters(body, strategy) if isinstance(strategy, LoraStrategy) else 0
+    averages = int(training.weight_average is not None)
+    states = num_trained_parameters * (_optimizer_numbers(training.optimizer) + averages)
+    return BYTES_PER_NUMBER * (2 * num_parameters + adapters + states)
+
+
 def training_flops(
     method: MethodKey,
     body: BodyDescription,

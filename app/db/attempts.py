@@ -4,20 +4,21 @@ The lease belongs to (owner, attempt). Whatever an attempt writes, it writes in 
 which locks the job: who lost the lease gets None and changes nothing.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, select, update
 from sqlalchemy.orm import Session
 
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import TERMINAL, AttemptOutcome, Fault, JobStatus
-from app.db import jobs
+from app.db import events, jobs
 from app.db.session import now
-from app.db.tables import AttemptRow, JobRow
+from app.db.tables import AttemptRow, CheckpointRow, JobRow
 
+BATCH = 100
 ACTIVE = (JobStatus.RUNNING, JobStatus.PAUSING, JobStatus.CANCELLING)
 
 
@@ -38,13 +39,25 @@ class Lease:
     stop_request: str | None
 
 
-def any_claimable(session: Session, devices: Collection[str]) -> bool:
-    return session.execute(_best_queued(devices)).first() is not None
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Free bytes where a worker's attempts write; `shared`: the store and the scratch are on one disk."""
+
+    store_bytes: int
+    scratch_bytes: int
+    shared: bool
 
 
-def claim(session: Session, *, owner: str, devices: Collection[str], lease_seconds: float) -> JobRow | None:
-    """Take the best queued job (priority, then age) that runs on one of `devices`, and start its next attempt."""
-    best = session.execute(_best_queued(devices).with_for_update(skip_locked=True)).one_or_none()
+def any_claimable(session: Session, devices: Collection[str], room: Room | None = None) -> bool:
+    return session.execute(_best_queued(devices, room)).first() is not None
+
+
+def claim(
+    session: Session, *, owner: str, devices: Collection[str], lease_seconds: float, room: Room | None = None
+) -> JobRow | None:
+    """Take the best queued job (priority, then age) that runs on one of `devices` and fits into `room`, and start its
+    next attempt."""
+    best = session.execute(_best_queued(devices, room).with_for_update(skip_locked=True)).one_or_none()
     if best is None:
         return None
     job_id, attempts_before = best
@@ -61,8 +74,23 @@ def claim(session: Session, *, owner: str, devices: Collection[str], lease_secon
         stop_request=None,
         wake_at=None,
         wake_count=0,
+        error=None,
     )
     return _started(session, job_id, owner, at) if won else None
+
+
+def any_without_room(session: Session, devices: Collection[str], room: Room) -> bool:
+    return session.execute(_without_room(devices, room).limit(1)).first() is not None
+
+
+def tell_without_room(
+    session: Session, devices: Collection[str], room: Room, error_of: Callable[[JobRow], JobError]
+) -> None:
+    """Tell the queued jobs that do not fit into `room`, each once, what holds them back."""
+    for row in session.scalars(_without_room(devices, room).limit(BATCH).with_for_update(skip_locked=True)):
+        error = error_of(row)
+        row.error = error.model_dump(mode="json")
+        events.append(session, row.id, "warning", {"message": error.message}, now(session))
 
 
 def claim_of(row: JobRow) -> Claim:
@@ -150,13 +178,37 @@ def next_status(status: JobStatus, outcome: AttemptOutcome, *, exhausted: bool) 
             return JobStatus.PAUSED if status is JobStatus.PAUSING else JobStatus.QUEUED
 
 
-def _best_queued(devices: Collection[str]) -> Select[str, int]:
+def _best_queued(devices: Collection[str], room: Room | None) -> Select[str, int]:
+    fitting = [] if room is None else [_fits(room)]
     return (
         select(JobRow.id, JobRow.attempt)
-        .where(JobRow.status == JobStatus.QUEUED, JobRow.device.in_(devices))
+        .where(JobRow.status == JobStatus.QUEUED, JobRow.device.in_(devices), *fitting)
         .order_by(JobRow.priority.desc(), JobRow.id)
         .limit(1)
     )
+
+
+def _without_room(devices: Collection[str], room: Room) -> Select[JobRow]:
+    untold = func.coalesce(JobRow.error["code"].as_string(), "") != ErrorCode.DISK_FULL
+    return (
+        select(JobRow)
+        .where(JobRow.status == JobStatus.QUEUED, JobRow.device.in_(devices), ~_fits(room), untold)
+        .order_by(JobRow.id)
+        .execution_options(populate_existing=True)
+    )
+
+
+def _fits(room: Room) -> ColumnElement[bool]:
+    """What is stored already needs no room. Null needs none, for nothing is known of it."""
+    stored = (
+        select(func.coalesce(func.sum(CheckpointRow.size_bytes), 0))
+        .where(CheckpointRow.job_id == JobRow.id)
+        .scalar_subquery()
+    )
+    to_store = case((JobRow.store_bytes > stored, JobRow.store_bytes - stored), else_=0)
+    beside = func.coalesce(JobRow.scratch_bytes, 0)
+    in_store = to_store + beside if room.shared else to_store
+    return and_(in_store <= room.store_bytes, beside <= room.scratch_bytes)
 
 
 def _held(claim: Claim) -> Select[JobRow]:

@@ -95,6 +95,8 @@ class DatasetRow(Row):
 class JobRow(Row):
     """`attempt` counts starts; `lost_attempts` only those that were lost. The lease belongs to (owner, attempt).
 
+    `error` tells why it failed or, of a queued job, what holds it back. `store_bytes` and `scratch_bytes` are what it
+    will write at most; null where that was not estimated.
     `stop_request` is what the owner should do: `cancel` or `pause`. `parent_ref` is what the user named;
     `parent_model_id` is pinned when the job first starts.
     """
@@ -124,6 +126,8 @@ class JobRow(Row):
     model_id: Mapped[str | None] = mapped_column(Id)
     device: Mapped[str] = mapped_column(String(16))
     priority: Mapped[int]
+    store_bytes: Mapped[int | None]
+    scratch_bytes: Mapped[int | None]
     attempt: Mapped[int] = mapped_column(default=0)
     lost_attempts: Mapped[int] = mapped_column(default=0)
     lease_owner: Mapped[str | None] = mapped_column(Id)

@@ -18,6 +18,7 @@ from app.contract.specs.methods import Classification
 from app.contract.specs.training import Duration
 from app.db import workers
 from app.db.session import Database, now
+from app.services.jobs.disk import disk_need
 from app.services.jobs.planning import Plan, longest_example, plan
 from app.settings import Settings
 
@@ -32,13 +33,15 @@ START_SECONDS = 3.0
 class Estimate(Contract):
     """`approximate` names the figures that were not computed exactly. `estimated_seconds` is per device, from the
     speeds told in `assumptions`, without evaluations. `num_trained_parameters` are those that the strategy lets learn,
-    adapters among them, which are merged into the `num_parameters` of the model when training ends.
+    adapters among them, which are merged into the `num_parameters` of the model when training ends. `disk_bytes` is
+    what it has on disks at most: the checkpoints that it keeps, and what an attempt works with.
     """
 
     spec: dict[str, Any]
     num_parameters: int
     num_trained_parameters: int
     memory_bytes: int
+    disk_bytes: int
     total_steps: int
     total_tokens: int | None
     estimated_seconds: dict[str, float]
@@ -91,6 +94,7 @@ class Estimates:
             num_parameters=planned.num_parameters,
             num_trained_parameters=planned.num_trained_parameters,
             memory_bytes=planned.memory_bytes,
+            disk_bytes=sum(disk_need(planned)),
             total_steps=total_steps,
             total_tokens=None if load.tokens_per_step is None else round(total_steps * load.tokens_per_step),
             estimated_seconds=_seconds(planned, load, total_steps),
@@ -158,7 +162,7 @@ def _seconds(planned: Plan, load: DataLoad, total_steps: int) -> dict[str, float
 
 def _approximate(planned: Plan) -> list[str]:
     """The tokenizer is not learned yet, and lengths are known by their median; a split keeps duplicates together."""
-    names = ["memory_bytes", "estimated_seconds"]
+    names = ["memory_bytes", "disk_bytes", "estimated_seconds"]
     if planned.spec.training.duration.steps is None:
         names.append("total_steps")
     if planned.body.input is InputKind.TEXT:

@@ -1,5 +1,6 @@
 """The arithmetic of sizes against the modules themselves, counted by torch, most of them on the meta device."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from app.contract import sizes
 from app.contract.compatibility import METHOD_TRAITS, MethodKey
 from app.contract.linear_layers import adapted_layers, kinds, linear_layers
+from app.contract.messages import FinishedLine, ResolvedLine
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
 from app.contract.specs.architectures import (
     BertArchitecture,
@@ -22,6 +24,9 @@ from app.contract.specs.architectures import (
 )
 from app.contract.specs.strategies import FrozenStrategy, LoraStrategy, Strategy
 from app.contract.specs.training import Adam, Optimizer, Sgd, TrainingOptions, WeightAverage
+from tests.contract import datasets
+from tests.contract.assignments import pretraining
+from tests.contract.runs import final_checkpoint, run_here
 from worker.models.building import build_body, build_module
 from worker.models.gan import Gan
 from worker.models.lora import adapt
@@ -290,3 +295,28 @@ def test_operations_are_those_that_torch_counts() -> None:
     assert sizes.training_flops(LANGUAGE_MODEL, body, None, num_tokens) == pytest.approx(
         counter.get_total_flops(), rel=0.1
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"optimizer": {"type": "sgd", "learning_rate": 0.01, "momentum": 0.0}},
+        {"weight_average": {"decay": 0.9}},
+    ],
+)
+def test_a_checkpoint_is_as_large_on_disk_as_was_told(options: dict[str, Any], tmp_path: Path) -> None:
+    """But for headers, some 20 kB."""
+    method = {"type": "autoencoder", "architecture": {"type": "mlp", "hidden_widths": [512, 256]}, "code_size": 3}
+    vectors = datasets.vectors(tmp_path, "labeled_vectors")
+    assignment = pretraining(tmp_path, vectors, method, **({"duration": {"steps": 2}} | options))
+    lines = run_here(assignment)
+    resolved = next(line.resolved for line in lines if isinstance(line, ResolvedLine))
+    finished = lines[-1]
+    assert isinstance(finished, FinishedLine)
+    assert resolved.num_trained_parameters is not None
+    told = sizes.checkpoint_bytes(
+        resolved.num_parameters, resolved.num_trained_parameters, finished.model.body, assignment.spec.training
+    )
+    written = sum(path.stat().st_size for path in final_checkpoint(lines).rglob("*") if path.is_file())
+    assert told < written < told + 40_000

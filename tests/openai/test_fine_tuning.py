@@ -248,3 +248,9 @@ def test_checkpoints_name_a_model_or_a_parent(
     with pytest.raises(openai.UnprocessableEntityError) as caught:
         client.fine_tuning.jobs.checkpoints.list(job.id, after="nowhere")
     assert caught.value.param == "after"
+
+
+def test_what_holds_a_queued_job_back_is_no_failure(client: OpenAI, new_job: MakeJob) -> None:
+    held = {"code": "disk_full", "message": "There is too little disk.", "fault": "infrastructure"}
+    seen = client.fine_tuning.jobs.retrieve(new_job(error=held).id)
+    assert (seen.status, seen.error) == ("queued", None)

@@ -14,7 +14,7 @@ from app.contract.errors import ErrorCode, JobError
 from app.contract.job import AttemptOutcome, JobStatus
 from app.contract.messages import FinishedLine
 from app.db import attempts, checkpoints, events, models
-from app.db.attempts import Claim
+from app.db.attempts import Claim, Room
 from app.db.session import Database, now
 from app.db.tables import CheckpointRow, JobRow
 from app.settings import Settings
@@ -227,18 +227,18 @@ class _Attempt:
 
 
 def claim_next(
-    database: Database, owner: str, devices: tuple[str, ...], lease_seconds: float
+    database: Database, owner: str, devices: tuple[str, ...], lease_seconds: float, room: Room | None = None
 ) -> tuple[JobRow, float] | None:
-    """The best job for us, and the monotonic time since when its lease counts; None where there is none.
+    """The best job that fits us, and the monotonic time since when its lease counts; None where there is none.
 
     An error of the database means "do not run", even if the claim was made: the lease then runs out.
     """
     with database.reading() as session:
-        if not attempts.any_claimable(session, devices):
+        if not attempts.any_claimable(session, devices, room):
             return None
     claimed_at = time.monotonic()
     with database.transaction() as session:
-        job = attempts.claim(session, owner=owner, devices=devices, lease_seconds=lease_seconds)
+        job = attempts.claim(session, owner=owner, devices=devices, lease_seconds=lease_seconds, room=room)
     return None if job is None else (job, claimed_at)
 
 

@@ -22,6 +22,7 @@ from app.storage import FolderStore
 from worker.supervisor.child import TRAINING_COMMAND, ChildOptions, TrainingChild, start_child
 from worker.supervisor.device import claimable_devices, detect_device, queues_of
 from worker.supervisor.environment import source_root, training_environment
+from worker.supervisor.room import free_room, tell_shortage
 from worker.supervisor.runner import Runner, claim_next
 from worker.supervisor.scratch import Scratch
 from worker.supervisor.slots import Slots
@@ -94,8 +95,11 @@ class Trainer:
         self._database.dispose()
 
     def _run_next(self) -> bool:
+        devices, room = claimable_devices(self._device), free_room(self._settings)
         try:
-            claimed = claim_next(self._database, self.id, claimable_devices(self._device), self._settings.lease_seconds)
+            claimed = claim_next(self._database, self.id, devices, self._settings.lease_seconds, room)
+            if claimed is None and room is not None:
+                tell_shortage(self._database, devices, room)
         except SQLAlchemyError as error:
             _log.warning("claim_failed", error=str(error))
             return False

@@ -114,7 +114,9 @@ def job_of(view: JobView, project_id: str) -> FineTuningJob:
         created_at=unix(view.created_at),
         finished_at=None if view.finished_at is None else unix(view.finished_at),
         status=_STATUS[view.status],
-        error=None if view.error is None else JobFailure(message=view.error.message, code=view.error.code),
+        error=None
+        if view.error is None or view.status is not JobStatus.FAILED
+        else JobFailure(message=view.error.message, code=view.error.code),
         model=view.parent or "",
         fine_tuned_model=view.model_id,
         hyperparameters=ToldHyperparameters(

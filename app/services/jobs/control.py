@@ -28,7 +28,7 @@ def cancelled(row: JobRow) -> Move | None:
         case S.CANCELLED | S.CANCELLING:
             return None
         case S.WAITING | S.QUEUED | S.PAUSED:
-            return Move(S.CANCELLED)
+            return Move(S.CANCELLED, {"error": None})
         case S.RUNNING | S.PAUSING:
             return _asked("cancel", S.CANCELLING)
         case _:
@@ -38,7 +38,7 @@ def cancelled(row: JobRow) -> Move | None:
 def paused(row: JobRow) -> Move:
     match JobStatus(row.status):
         case S.QUEUED:
-            return Move(S.PAUSED)
+            return Move(S.PAUSED, {"error": None})
         case S.RUNNING:
             return _asked("pause", S.PAUSING)
         case _:

@@ -19,6 +19,7 @@ from app.db.tables import JobRow
 from app.dispatch import queues_for
 from app.services.idempotency import Record
 from app.services.jobs.control import Move, cancelled, paused, resumed, retried
+from app.services.jobs.disk import disk_need
 from app.services.jobs.lookup import job_of
 from app.services.jobs.planning import Plan, plan
 from app.services.jobs.views import JobPage, JobView, view_of
@@ -119,7 +120,7 @@ def _views(session: Session, rows: Sequence[JobRow]) -> list[JobView]:
 
 
 def _row(project_id: str, planned: Plan) -> JobRow:
-    spec, parent = planned.spec, planned.parent
+    spec, parent, need = planned.spec, planned.parent, disk_need(planned)
     return JobRow(
         id=new_id("job"),
         project_id=project_id,
@@ -135,6 +136,8 @@ def _row(project_id: str, planned: Plan) -> JobRow:
         parent_job_id=parent.job_id if parent else None,
         device=spec.resources.device,
         priority=spec.priority,
+        store_bytes=need.store_bytes,
+        scratch_bytes=need.scratch_bytes,
         progress={},
         metrics={},
     )

@@ -71,9 +71,10 @@ byId("actions").addEventListener("click", async ({ target }) => {
 function showNotes() {
   const notes = [];
   if (job.error) {
-    const fault = job.error.fault === "user" ? "The request or its data are at fault: mend them and clone the job." : "The machine is at fault, not the request: retry the job.";
+    const held = job.status === "queued";
+    const fault = held ? "It waits, and starts by itself." : job.error.fault === "user" ? "The request or its data are at fault: mend them and clone the job." : "The machine is at fault, not the request: retry the job.";
     notes.push(
-      h("div", { class: "note bad" }, h("p", {}, h("strong", {}, words(job.error.code)), ` — ${job.error.message}`),
+      h("div", { class: held ? "note warn" : "note bad" }, h("p", {}, h("strong", {}, words(job.error.code)), ` — ${job.error.message}`),
         h("p", { class: "small muted" }, `${fault} `, h("a", { href: `/errors/${job.error.code}` }, "About this error"))),
     );
   }

@@ -109,6 +109,27 @@ def test_a_text_that_is_read_on_is_counted_in_windows(
     assert "num_parameters" not in told.approximate
 
 
+def test_the_disk_is_that_of_the_checkpoints_kept_and_of_an_attempt(
+    estimates: Estimates, database: Database, store: FolderStore
+) -> None:
+    """A checkpoint is the model, its weights again and two moments of each; two are beside the three of the end."""
+    dataset = make_dataset(database, size_bytes=10_000).id
+    told = estimate(estimates, language_model_spec(dataset))
+    checkpoint = 4 * 4 * told.num_parameters
+    assert told.disk_bytes == (3 + 2) * checkpoint + 2 * checkpoint + 2 * 10_000
+    assert "disk_bytes" in told.approximate
+    one = estimate(estimates, language_model_spec(dataset, training={"keep_checkpoints": 1}))
+    assert told.disk_bytes - one.disk_bytes == 2 * checkpoint
+    labeled = make_dataset(database, "labeled_text").id
+    tuned = {"kind": "finetune", "parent": make_model(database, store).id, "dataset": labeled}
+    strategies = [{"type": strategy} for strategy in ("full", "lora", "frozen")]
+    disks = [
+        estimate(estimates, tuned | {"method": {"type": "classification"}, "strategy": strategy}).disk_bytes
+        for strategy in strategies
+    ]
+    assert disks == sorted(disks, reverse=True)
+
+
 def test_a_larger_job_takes_longer_on_every_device(estimates: Estimates, database: Database) -> None:
     dataset = make_dataset(database, size_bytes=10**8).id
     small, large = (

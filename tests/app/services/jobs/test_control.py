@@ -85,6 +85,16 @@ def test_a_job_cancelled_in_the_queue_is_finished_and_never_claimed(jobs: Jobs, 
         assert attempts.claim(session, owner="wrk_a", devices=("auto",), lease_seconds=30) is None
 
 
+@pytest.mark.parametrize("name", ["cancel", "pause"])
+def test_a_job_that_leaves_the_queue_is_held_back_by_nothing_any_more(
+    jobs: Jobs, database: Database, name: str
+) -> None:
+    held = {"code": "disk_full", "message": "There is too little disk.", "fault": "infrastructure"}
+    job = make_job(database, error=held)
+    assert jobs.get(DEFAULT_PROJECT_ID, job.id).error is not None
+    assert call(jobs, name, job.id).error is None
+
+
 def test_cancelling_twice_tells_it_once(jobs: Jobs, database: Database) -> None:
     job = make_job(database, status=S.RUNNING)
     first, second = call(jobs, "cancel", job.id), call(jobs, "cancel", job.id)
