@@ -173,6 +173,14 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
         "The training process lived, but told nothing for longer than it may.",
         "Retry the job: it goes on from its last checkpoint. The operator can raise PRETUNE_STALL_SECONDS.",
     ),
+    ErrorCode.TIME_LIMIT: Explanation(
+        "The job has run for as long as it may",
+        "The job reached the `resources.time_limit_seconds` that it was asked for with. All its attempts count, each "
+        "from the moment that a trainer took the job; times in which it waited, was queued or paused do not. Its "
+        "checkpoints are kept, a last one of this moment among them.",
+        "Retry the job: it goes on from its last checkpoint with the whole limit anew. Or promote one of its "
+        "checkpoints, or ask for a new job with a higher limit or a shorter duration.",
+    ),
     ErrorCode.DISK_FULL: Explanation(
         "The disk is full",
         "The trainer or the store could not write its files, or has not the room that the job would need.",

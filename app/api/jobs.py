@@ -127,7 +127,8 @@ def resume_job(job_id: JobId, caller: Writer, jobs: JobsService) -> JobView:
 
 @router.post("/{job_id}/retry", status_code=HTTPStatus.ACCEPTED, responses=WRONG_STATE)
 def retry_job(job_id: JobId, caller: Writer, jobs: JobsService) -> JobView:
-    """Queue a failed or cancelled job again, under the same id, from its last good checkpoint."""
+    """Queue a failed or cancelled job again, under the same id, from its last good checkpoint. Its time limit, if it
+    has one, begins anew."""
     return jobs.retry(caller.project_id, job_id)
 
 

@@ -48,6 +48,7 @@ class ErrorCode(StrEnum):
     LOSS_NOT_FINITE = "loss_not_finite"
     LOST = "lost"
     STALLED = "stalled"
+    TIME_LIMIT = "time_limit"
     DISK_FULL = "disk_full"
     TRAINING_CRASHED = "training_crashed"
 

@@ -152,12 +152,16 @@ def conclude(
     if status is JobStatus.QUEUED:
         changes["queued_at"] = at
     owner = (str(row.lease_owner), row.attempt)
-    freed = {"lease_owner": None, "lease_expires_at": None, "stop_request": None, "lost_attempts": lost}
+    attempt = session.get_one(AttemptRow, (row.id, owner[1]))
+    counted = {
+        "lost_attempts": lost,
+        "seconds_run": row.seconds_run + (at - attempt.started_at).total_seconds(),
+    }
+    freed = {"lease_owner": None, "lease_expires_at": None, "stop_request": None}
     moved = jobs.transition(
-        session, row.id, status, when={JobStatus(row.status)}, at=at, owner=owner, **freed, **changes
+        session, row.id, status, when={JobStatus(row.status)}, at=at, owner=owner, **freed, **counted, **changes
     )
     assert moved, "the caller holds the row's lock"
-    attempt = session.get_one(AttemptRow, (row.id, owner[1]))
     attempt.outcome, attempt.detail, attempt.finished_at = _told_outcome(status, outcome), detail, at
     session.flush()
     return status

@@ -93,7 +93,8 @@ class DatasetRow(Row):
 
 
 class JobRow(Row):
-    """`attempt` counts starts; `lost_attempts` only those that were lost. The lease belongs to (owner, attempt).
+    """`attempt` counts starts; `lost_attempts` only those that were lost, and `seconds_run` what ended attempts took,
+    both since the last retry. The lease belongs to (owner, attempt).
 
     `error` tells why it failed or, of a queued job, what holds it back. `store_bytes` and `scratch_bytes` are what it
     will write at most; null where that was not estimated.
@@ -130,6 +131,7 @@ class JobRow(Row):
     scratch_bytes: Mapped[int | None]
     attempt: Mapped[int] = mapped_column(default=0)
     lost_attempts: Mapped[int] = mapped_column(default=0)
+    seconds_run: Mapped[float] = mapped_column(default=0.0, server_default="0")
     lease_owner: Mapped[str | None] = mapped_column(Id)
     lease_expires_at: Mapped[datetime | None]
     stop_request: Mapped[str | None] = mapped_column(String(16))

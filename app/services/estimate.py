@@ -89,6 +89,7 @@ class Estimates:
             warnings = self._warnings(session, planned)
         load = _load(planned)
         total_steps = load.steps(spec.training.duration)
+        seconds = _seconds(planned, load, total_steps)
         return Estimate(
             spec=spec.model_dump(mode="json"),
             num_parameters=planned.num_parameters,
@@ -97,10 +98,10 @@ class Estimates:
             disk_bytes=sum(disk_need(planned)),
             total_steps=total_steps,
             total_tokens=None if load.tokens_per_step is None else round(total_steps * load.tokens_per_step),
-            estimated_seconds=_seconds(planned, load, total_steps),
+            estimated_seconds=seconds,
             approximate=_approximate(planned),
             assumptions={f"{device}_flops_per_second": rate for device, rate in FLOPS_PER_SECOND.items()},
-            warnings=[*warnings, *_doubts(spec, load, total_steps)],
+            warnings=[*warnings, *_doubts(spec, load, total_steps), *_too_long(spec, seconds)],
         )
 
     def _warnings(self, session: Session, planned: Plan) -> list[str]:
@@ -186,3 +187,13 @@ def _doubts(spec: PretrainSpec | FinetuneSpec, load: DataLoad, total_steps: int)
             "the learning rate never reaches its peak."
         )
     return doubts
+
+
+def _too_long(spec: PretrainSpec | FinetuneSpec, estimated_seconds: dict[str, float]) -> list[str]:
+    limit = spec.resources.time_limit_seconds
+    return [
+        f"On {device} the training would take some {seconds:,.0f} seconds, and resources.time_limit_seconds is "
+        f"{limit:,}: the job would fail with time_limit, and keep its checkpoints."
+        for device, seconds in estimated_seconds.items()
+        if limit is not None and seconds > limit
+    ]

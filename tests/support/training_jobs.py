@@ -24,6 +24,7 @@ from app.db.tables import (
     ModelRow,
     ProjectRow,
 )
+from app.services.jobs.control import retried
 from app.storage import FolderStore
 from tests.support.waiting import wait_until
 
@@ -77,6 +78,7 @@ class TrainingJobs:
         checkpoint_every: int = 2,
         keep_checkpoints: int = 3,
         batch_size: int = 32,
+        time_limit_seconds: int | None = None,
         priority: int = 0,
         device: str = "auto",
         status: JobStatus = JobStatus.QUEUED,
@@ -96,6 +98,7 @@ class TrainingJobs:
                 "keep_checkpoints": keep_checkpoints,
                 "batch_size": batch_size,
             },
+            "resources": {"time_limit_seconds": time_limit_seconds},
             "priority": priority,
             "metadata": {name: _told(value) for name, value in script.items()},
         }
@@ -153,6 +156,14 @@ class TrainingJobs:
         with self.database.transaction() as session:
             at = now(session)
             assert jobs.transition(session, job_id, JobStatus.QUEUED, when={JobStatus.PAUSED}, at=at, queued_at=at)
+
+    def retry(self, job_id: str) -> None:
+        """What the API does when a job that failed is to go on."""
+        with self.database.transaction() as session:
+            at, move = now(session), retried(session, session.get_one(JobRow, job_id))
+            assert jobs.transition(
+                session, job_id, move.to, when={JobStatus.FAILED}, at=at, queued_at=at, **move.changes
+            )
 
     def cancel_queued(self, job_id: str) -> None:
         """What the API does when a job that nobody runs is to be cancelled."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import AttemptOutcome, Fault
 from app.contract.messages import EXIT_STOPPED, FailedLine, FinishedLine
-from worker.supervisor.watch import Ending
+from worker.supervisor.watch import Ending, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class AttemptEnd:
     finished: FinishedLine | None = None
 
 
-def classify(end: ProcessEnd, stall_seconds: float) -> AttemptEnd:
+def classify(end: ProcessEnd, limits: Limits) -> AttemptEnd:
     """Its last words count before anything else: a process that has finished may crash in its own clean-up."""
     match end.last_line:
         case FinishedLine() as finished:
@@ -38,7 +38,7 @@ def classify(end: ProcessEnd, stall_seconds: float) -> AttemptEnd:
         case FailedLine(error=error):
             return _failed(error)
         case None if end.ending is not None:
-            return _ended_by_us(end.ending, stall_seconds)
+            return _ended_by_us(end.ending, limits)
         case _ if end.exit_code == EXIT_STOPPED:
             return AttemptEnd(AttemptOutcome.PREEMPTED, detail="the training process was asked to stop from outside")
         case _ if end.ran_out_of_memory:
@@ -47,10 +47,12 @@ def classify(end: ProcessEnd, stall_seconds: float) -> AttemptEnd:
             return AttemptEnd(AttemptOutcome.LOST, detail=describe_exit(end.exit_code))
 
 
-def _ended_by_us(ending: Ending, stall_seconds: float) -> AttemptEnd:
+def _ended_by_us(ending: Ending, limits: Limits) -> AttemptEnd:
     match ending:
         case Ending.STALL:
-            return _failed(_stalled(stall_seconds))
+            return _failed(_stalled(limits.stall_seconds))
+        case Ending.TIME_LIMIT:
+            return _failed(_time_limit(limits.time_limit_seconds))
         case Ending.CANCEL:
             return AttemptEnd(AttemptOutcome.CANCELLED)
         case Ending.PAUSE:
@@ -82,3 +84,11 @@ def _stalled(stall_seconds: float) -> JobError:
         message=f"The training process made no progress for {stall_seconds:g} seconds and was ended.",
         fault=Fault.INFRASTRUCTURE,
     )
+
+
+def _time_limit(seconds: int | None) -> JobError:
+    message = (
+        f"The job has run for {seconds:,} seconds, its resources.time_limit_seconds. Its checkpoints are kept: a retry "
+        "goes on from the last of them, with the whole limit anew."
+    )
+    return JobError(code=ErrorCode.TIME_LIMIT, message=message, fault=Fault.USER)

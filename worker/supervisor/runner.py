@@ -1,5 +1,6 @@
 """Takes one claimed job to the end of its attempt: prepare, train, conclude. Knows nothing of Celery."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -59,9 +60,7 @@ class Runner:
         times = LeaseTimes(
             self.settings.lease_seconds, self.settings.heartbeat_seconds, self.settings.stop_poll_seconds
         )
-        limits = Limits(
-            self.settings.stall_seconds, self.settings.stop_grace_seconds, self.settings.cancel_grace_seconds
-        )
+        limits = self._limits(job, claimed_at)
         log = _log.bind(job_id=job.id, attempt=job.attempt)
         log.info("attempt_started", method=job.method)
         try:
@@ -79,6 +78,16 @@ class Runner:
             self.settled(status, job.device)
         finally:
             self.spares.refill()
+
+    def _limits(self, job: JobRow, claimed_at: float) -> Limits:
+        settings, seconds = self.settings, spec_of(job).resources.time_limit_seconds
+        return Limits(
+            settings.stall_seconds,
+            settings.stop_grace_seconds,
+            settings.cancel_grace_seconds,
+            time_limit_seconds=seconds,
+            run_until=math.inf if seconds is None else claimed_at + seconds - job.seconds_run,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +167,7 @@ class _Attempt:
         ending = end.ending or self.watch.ending
         if ending is Ending.LEASE_LOST:
             raise LeaseLost(self.claim)
-        return classify(replace(end, ending=ending), self.runner.settings.stall_seconds)
+        return classify(replace(end, ending=ending), self.watch.limits)
 
     def _write_end(self, session: Session, row: JobRow, end: AttemptEnd) -> JobStatus:
         changes: dict[str, Any] = {}

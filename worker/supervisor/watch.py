@@ -3,6 +3,7 @@
 A thread that never waits for a disk, a database or a network, so that no slow store delays a kill.
 """
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -22,22 +23,26 @@ class Ending(IntEnum):
 
     PAUSE = 1
     PREEMPT = 2
-    STALL = 3
-    CANCEL = 4
-    LEASE_LOST = 5
+    TIME_LIMIT = 3
+    STALL = 4
+    CANCEL = 5
+    LEASE_LOST = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A process that says nothing for `stall_seconds` is stalled; one asked to end has its grace for a checkpoint."""
+    """A process that says nothing for `stall_seconds` is stalled; one asked to end has its grace for a checkpoint.
+    At the monotonic time `run_until`, the job has run for its `time_limit_seconds`."""
 
     stall_seconds: float
     stop_grace_seconds: float
     cancel_grace_seconds: float
+    time_limit_seconds: int | None = None
+    run_until: float = math.inf
 
     def grace_seconds(self, ending: Ending) -> float:
         match ending:
-            case Ending.PAUSE | Ending.PREEMPT:
+            case Ending.PAUSE | Ending.PREEMPT | Ending.TIME_LIMIT:
                 return self.stop_grace_seconds
             case Ending.CANCEL:
                 return self.cancel_grace_seconds
@@ -51,7 +56,7 @@ class Watch:
     def __init__(self, lease: LeaseKeeper, shutdown: threading.Event, limits: Limits) -> None:
         self._lease = lease
         self._shutdown = shutdown
-        self._limits = limits
+        self.limits = limits
         self._lock = threading.Lock()
         self._child: TrainingChild | None = None
         self._kill_at: float | None = None
@@ -103,13 +108,15 @@ class Watch:
             return Ending.CANCEL
         if self._is_stalled():
             return Ending.STALL
+        if time.monotonic() >= self.limits.run_until:
+            return Ending.TIME_LIMIT
         if self._shutdown.is_set():
             return Ending.PREEMPT
         return Ending.PAUSE if self._lease.stop_request == "pause" else None
 
     def _is_stalled(self) -> bool:
         heard_at = self._heard_at
-        return heard_at is not None and time.monotonic() - heard_at > self._limits.stall_seconds
+        return heard_at is not None and time.monotonic() - heard_at > self.limits.stall_seconds
 
     def _end(self, wanted: Ending | None) -> None:
         is_new = wanted is not None and (self.ending is None or wanted > self.ending)
@@ -124,6 +131,6 @@ class Watch:
 
     def _ask_to_end(self, child: TrainingChild) -> None:
         assert self.ending is not None
-        kill_at = time.monotonic() + self._limits.grace_seconds(self.ending)
+        kill_at = time.monotonic() + self.limits.grace_seconds(self.ending)
         self._kill_at = kill_at if self._kill_at is None else min(kill_at, self._kill_at)
         child.terminate()

@@ -17,6 +17,11 @@ CHECKPOINT_PATTERN = r"^(best|last|step:[0-9]{1,12})$"
 class Resources(Contract):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     processes: Annotated[int, Field(ge=1, le=1)] = 1
+    time_limit_seconds: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
+        default=None,
+        description="The job fails with time_limit, a last checkpoint kept, when it has run for so long: over all "
+        "attempts, not counting what it waits. A retry has the whole limit anew.",
+    )
 
 
 class _Job(Contract):

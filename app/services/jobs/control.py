@@ -56,7 +56,14 @@ def retried(session: Session, row: JobRow) -> Move:
     if row.status not in (S.FAILED, S.CANCELLED):
         raise _conflict(row, "retried", "only a failed or a cancelled job can be")
     _check_data(session, row)
-    fresh = {"error": None, "finished_at": None, "lost_attempts": 0, "wake_at": None, "wake_count": 0}
+    fresh = {
+        "error": None,
+        "finished_at": None,
+        "lost_attempts": 0,
+        "seconds_run": 0.0,
+        "wake_at": None,
+        "wake_count": 0,
+    }
     if row.parent_job_id is None or row.parent_model_id is not None:
         return Move(S.QUEUED, fresh)
     parent = session.get_one(JobRow, row.parent_job_id)

@@ -83,7 +83,7 @@ class Jobs:
         return self._moved(project_id, job_id, lambda _, row: resumed(row))
 
     def retry(self, project_id: str, job_id: str) -> JobView:
-        """From the last good checkpoint, with a fresh allowance of lost attempts."""
+        """From the last good checkpoint, with a fresh allowance of lost attempts and of time."""
         return self._moved(project_id, job_id, retried)
 
     def _moved(self, project_id: str, job_id: str, decide: Callable[[Session, JobRow], Move | None]) -> JobView:

@@ -155,6 +155,16 @@ def test_doubts_are_told(estimates: Estimates, database: Database) -> None:
         assert named in told
 
 
+def test_a_time_limit_that_the_training_would_reach_is_told(estimates: Estimates, database: Database) -> None:
+    spec = autoencoder(make_dataset(database, "vectors").id, duration={"steps": 10_000_000})
+    seconds = estimate(estimates, spec).estimated_seconds
+    assert seconds["cpu"] < seconds["cuda"], "what is so small is done sooner without a launch"
+    limit = round(seconds["cpu"] + seconds["cuda"]) // 2
+    warnings = estimate(estimates, spec | {"resources": {"time_limit_seconds": limit}}).warnings
+    [told] = [warning for warning in warnings if f"time_limit_seconds is {limit:,}" in warning]
+    assert told.startswith("On cuda")
+
+
 def test_what_would_be_refused_is_refused(estimates: Estimates) -> None:
     with pytest.raises(InvalidRequest, match="There is no data set"):
         estimate(estimates, language_model_spec("ds_" + "0" * 32))

@@ -104,12 +104,12 @@ def test_cancelling_twice_tells_it_once(jobs: Jobs, database: Database) -> None:
 
 def test_a_retried_job_starts_afresh_under_its_id(jobs: Jobs, database: Database) -> None:
     error = {"code": "lost", "message": "lost", "fault": "infrastructure"}
-    job = make_job(database, status=S.FAILED, error=error, attempt=3, lost_attempts=3, wake_count=4)
+    job = make_job(database, status=S.FAILED, error=error, attempt=3, lost_attempts=3, seconds_run=60.0, wake_count=4)
     view = call(jobs, "retry", job.id)
     assert (view.id, view.error, view.finished_at, view.attempt) == (job.id, None, None, 3)
     with database.reading() as session:
         row = session.get_one(JobRow, job.id)
-    assert (row.lost_attempts, row.wake_count, row.wake_at) == (0, 0, None)
+    assert (row.lost_attempts, row.seconds_run, row.wake_count, row.wake_at) == (0, 0.0, 0, None)
 
 
 @pytest.mark.parametrize(
