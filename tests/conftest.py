@@ -83,8 +83,8 @@ def _opened(url: str) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with valkey_server(tmp_path_factory.mktemp("broker")) as url:
-        yield url
+    with valkey_server(tmp_path_factory.mktemp("broker")) as server:
+        yield server.url
 
 
 @pytest.fixture

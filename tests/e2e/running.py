@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.client import Api
 from app.embedded.lock import holder_of
+from tests.support.processes import children_of, command_of, descendants_of
 from tests.support.waiting import wait_until
 
 START_SECONDS = 150.0
@@ -56,16 +57,11 @@ class RunningService:
         """The pids of the children by name."""
         words = {"broker": "valkey-server", "inference": "worker.serving.asgi:app", "api": "app.main:app"}
         words["trainer"] = "worker.celery_app"
-        commands = {pid: _command_of(pid) for pid in _children_of(self.process.pid)}
+        commands = {pid: command_of(pid) for pid in children_of(self.process.pid)}
         return {name: pid for name, word in words.items() for pid, command in commands.items() if word in command}
 
     def descendants(self) -> set[int]:
-        found: set[int] = set()
-        unseen = {self.process.pid}
-        while unseen:
-            found |= unseen
-            unseen = {child for parent in unseen for child in _children_of(parent)} - found
-        return found - {self.process.pid}
+        return descendants_of(self.process.pid)
 
     def end(self, signal_number: int = signal.SIGTERM) -> int:
         """The exit status."""
@@ -97,20 +93,3 @@ def environment_of(given: Mapping[str, str]) -> dict[str, str]:
 def write_jsonl(path: Path, records: list[dict[str, object]]) -> Path:
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
-
-
-def _children_of(pid: int) -> list[int]:
-    children: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children += [int(word) for word in task.read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return children
-
-
-def _command_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""

@@ -4,6 +4,7 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
+from app.client import Api
 from tests.e2e.running import write_jsonl
 
 TRAINING: dict[str, Any] = {
@@ -11,6 +12,12 @@ TRAINING: dict[str, Any] = {
     "batch_size": 8,
     "optimizer": {"type": "adamw", "learning_rate": 0.003},
     "compile": False,
+}
+#: It ends when it is made to.
+LONG: dict[str, Any] = {
+    "duration": {"steps": 100_000},
+    "checkpoint_every": {"steps": 20},
+    "evaluate_every": {"steps": 20},
 }
 
 
@@ -60,3 +67,11 @@ def finetune(parent: str, dataset_id: str, **training: Any) -> dict[str, Any]:
         "method": {"type": "classification"},
         "training": TRAINING | {"duration": {"steps": 60}} | training,
     }
+
+
+def start_job(api: Api, folder: Path, **training: object) -> str:
+    return str(api.create_job(pretrain(api.upload(text_file(folder), kind="text")["id"], **training))["id"])
+
+
+def wait_for_checkpoint(api: Api, job_id: str) -> None:
+    assert any(event.type == "checkpoint" for event in api.follow(job_id))

@@ -8,27 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from app.client import Api
 from app.client.following import follow_to_success
 from app.embedded.lock import holder_of
 from tests.e2e.running import RunningService, environment_of, running, up_command
-from tests.e2e.specs import pretrain, text_file
+from tests.e2e.specs import LONG, start_job, text_file, wait_for_checkpoint
 from tests.support.processes import exists
 from tests.support.waiting import wait_until
 
 #: A machine may be busy: nothing here waits for that long where all is well.
 pytestmark = pytest.mark.timeout(400)
 SECONDS = 90
-
-LONG = {"duration": {"steps": 100_000}, "checkpoint_every": {"steps": 20}, "evaluate_every": {"steps": 20}}
-
-
-def start_job(api: Api, folder: Path, **training: object) -> str:
-    return str(api.create_job(pretrain(api.upload(text_file(folder), kind="text")["id"], **training))["id"])
-
-
-def wait_for_checkpoint(api: Api, job_id: str) -> None:
-    assert any(event.type == "checkpoint" for event in api.follow(job_id))
 
 
 def test_ctrl_c_ends_all_in_order_and_the_next_start_has_everything(tmp_path: Path) -> None:
@@ -63,21 +52,6 @@ def ends_in_order(service: RunningService) -> list[str]:
     assert service.process.wait(SECONDS) == 0
     assert not any(exists(pid) for pid in everything)
     return order
-
-
-def test_kill_9_leaves_no_orphan_and_the_next_start_is_clean(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    with running(data_dir) as service, service.api() as api:
-        job = start_job(api, tmp_path, **LONG)
-        wait_for_checkpoint(api, job)
-        everything = service.descendants()
-        assert len(everything) >= 5  # four members, and the training process at least
-        service.process.kill()
-        wait_until(lambda: not any(exists(pid) for pid in everything), 30, "nothing is left")
-        service.process.wait()
-    with running(data_dir) as service, service.api() as api:
-        wait_until(lambda: api.job(job)["attempt"] == 2, SECONDS, "the job goes on")
-        assert "again" not in service.output
 
 
 def test_a_killed_trainer_comes_back_and_its_job_goes_on_from_a_checkpoint(

@@ -66,7 +66,8 @@ class Script:
     """What goes wrong, and when. A fault at a step strikes in the attempts up to `faulty_attempts`.
 
     At `out_of_memory_at`, memory suffices for micro-batches of `fitting_examples`. `trace` is a file that gets a line
-    at each start and each end: job, attempt, process id.
+    at each start and each end: job, attempt, process id. From the step `padded_at` on, each checkpoint has a file of
+    `padding_bytes` more.
     """
 
     steps: int
@@ -83,6 +84,8 @@ class Script:
     fitting_examples: int = 0
     garbage_at: int = 0
     damage_at: int = 0
+    padded_at: int = 1
+    padding_bytes: int = 0
     deaf: bool = False
     crash_after_finish: bool = False
     environment_by_attempt: bool = False
@@ -196,6 +199,8 @@ class Training:
             f"{MODEL_FOLDER}/config.json": "{}",
             f"{TRAINER_FOLDER}/state.json": json.dumps({"step": self._step, "weights": self._weights}),
         }
+        if self._script.padding_bytes and self._step >= self._script.padded_at:
+            contents[f"{TRAINER_FOLDER}/padding"] = "-" * self._script.padding_bytes
         files = tuple(_written(folder, path, text) for path, text in contents.items())
         manifest = CheckpointManifest(
             step=self._step,

@@ -1,9 +1,7 @@
 """Training processes that crash, hang, lie and refuse to end; each job comes to the one right end."""
 
 import threading
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -14,39 +12,9 @@ from app.db.tables import JobRow
 from app.settings import Settings
 from tests.support.processes import exists
 from tests.support.scripted_training import weights_after
-from tests.support.training_jobs import TrainingJobs, traced, traced_pids
+from tests.support.training_jobs import TrainingJobs, traced_pids
 from tests.support.waiting import wait_until
 from tests.worker.supervisor.conftest import StartTrainer
-
-
-def test_a_killed_process_is_retried_from_its_last_checkpoint(
-    training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path
-) -> None:
-    job_id = training_jobs.submit(steps=8, checkpoint_every=2, kill_at=5, faulty_attempts=1, trace=tmp_path / "trace")
-    start_trainer()
-    row = training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
-    assert training_jobs.weights(job_id) == weights_after(8)
-    assert training_jobs.attempts(job_id)[0] == ("lost", "the training process was killed by SIGKILL")
-    assert training_jobs.outcomes(job_id) == ["lost", "succeeded"]
-    assert row.lost_attempts == 1
-    steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
-    assert steps == [1, 2, 3, 4, 5, 5, 6, 7, 8]
-
-
-@pytest.mark.parametrize("fault", ["kill_at", "exit_at", "garbage_at", "orphan_at"])
-def test_a_process_that_is_lost_every_time_fails_after_the_cap(
-    training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path, fault: str
-) -> None:
-    """An orphan inherits the pipe that we read, and outlives its parent: the attempt must end all the same."""
-    script: dict[str, Any] = {fault: 1} | ({"kill_at": 1} if fault == "orphan_at" else {})
-    job_id = training_jobs.submit(trace=tmp_path / "trace", **script)
-    start_trainer(max_lost_attempts=2)
-    row = training_jobs.wait_for(job_id, JobStatus.FAILED)
-    assert row.error is not None
-    assert (row.error["code"], row.error["fault"]) == ("lost", "infrastructure")
-    assert training_jobs.outcomes(job_id) == ["lost", "lost"]
-    starts = {start: count for start, count in traced(tmp_path / "trace").items() if start[0] == "start"}
-    assert starts == {("start", job_id, 1): 1, ("start", job_id, 2): 1}
 
 
 def test_a_users_error_is_not_retried(training_jobs: TrainingJobs, start_trainer: StartTrainer) -> None:
@@ -65,29 +33,6 @@ def test_a_crash_after_the_last_words_is_no_failure(training_jobs: TrainingJobs,
     training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
 
 
-def test_a_silent_process_is_stalled(training_jobs: TrainingJobs, start_trainer: StartTrainer) -> None:
-    job_id = training_jobs.submit(hang_at=3)
-    start_trainer(stall_seconds=0.5)
-    row = training_jobs.wait_for(job_id, JobStatus.FAILED)
-    assert row.error is not None
-    assert (row.error["code"], row.error["fault"]) == ("stalled", "infrastructure")
-
-
-@pytest.mark.parametrize("script", [{"spin_at": 3}, {"deaf": True, "hang_at": 3}, {"hang_at": 3}])
-def test_a_cancel_stops_what_does_not_listen(
-    training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path, script: dict[str, Any]
-) -> None:
-    trace = tmp_path / "trace"
-    job_id = training_jobs.submit(checkpoint_every=2, trace=trace, **script)
-    start_trainer(stop_poll_seconds=0.3, cancel_grace_seconds=1.0)
-    training_jobs.wait_for_step(job_id, 3)
-    training_jobs.request_stop(job_id, "cancel")
-    row = training_jobs.wait_for(job_id, JobStatus.CANCELLED)
-    assert (training_jobs.outcomes(job_id), row.error, row.model_id) == (["cancelled"], None, None)
-    assert [row.step for row in training_jobs.checkpoints(job_id)] == [2]
-    assert not any(map(exists, traced_pids(trace)))
-
-
 def test_a_cancel_lets_a_process_that_listens_write_a_checkpoint(
     training_jobs: TrainingJobs, start_trainer: StartTrainer
 ) -> None:
@@ -97,26 +42,6 @@ def test_a_cancel_lets_a_process_that_listens_write_a_checkpoint(
     training_jobs.request_stop(job_id, "cancel")
     training_jobs.wait_for(job_id, JobStatus.CANCELLED)
     assert len(training_jobs.checkpoints(job_id)) == 1
-
-
-def test_a_damaged_stored_checkpoint_is_passed_over_and_told(
-    training_jobs: TrainingJobs, start_trainer: StartTrainer, trainer_settings: Settings
-) -> None:
-    job_id = training_jobs.submit(steps=8, checkpoint_every=2, hang_at=7, faulty_attempts=1)
-    first = start_trainer(stop_grace_seconds=0.1)
-    training_jobs.wait_for_step(job_id, 7)
-    newest = training_jobs.checkpoints(job_id)[-1]
-    assert newest.step == 6
-    _flip_one_bit(trainer_settings.artifacts_dir / newest.artifact_prefix / "model" / "model.safetensors")
-    first.stop()
-    start_trainer()
-    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
-    assert training_jobs.weights(job_id) == weights_after(8)
-    assert training_jobs.outcomes(job_id) == ["preempted", "succeeded"]
-    (warning,) = training_jobs.events(job_id, "warning")
-    assert "The checkpoint of step 6 is damaged" in warning["message"]
-    steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
-    assert steps == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8]
 
 
 def test_a_checkpoint_that_was_written_damaged_is_never_published(
@@ -198,30 +123,6 @@ def test_an_owner_that_lost_its_lease_kills_its_process_and_writes_nothing(
     row = training_jobs.get(job_id)
     assert (row.lease_owner, row.attempt, row.status) == ("wrk_other", 2, JobStatus.RUNNING)
     assert max(event["step"] for event in training_jobs.events(job_id, "metrics")) <= last_event + 1
-
-
-def test_a_cancel_that_races_the_finish_leaves_one_terminal_state(
-    training_jobs: TrainingJobs, start_trainer: StartTrainer
-) -> None:
-    ids = [training_jobs.submit(steps=3, checkpoint_every=3, step_seconds=0.01) for _ in range(12)]
-    start_trainer(slots=2)
-    for number, job_id in enumerate(ids):
-        wait_until(lambda job_id=job_id: training_jobs.attempts(job_id), 60, "it should start")  # type: ignore[misc]
-        time.sleep(number * 0.004)
-        try_to_cancel(training_jobs, job_id)
-    for job_id in ids:
-        wait_until(lambda job_id=job_id: training_jobs.get(job_id).finished_at, 60, "it should end")  # type: ignore[misc]
-        told = training_jobs.statuses(job_id)
-        assert told in (["running", "succeeded"], ["running", "cancelling", "cancelled"])
-        assert (training_jobs.get(job_id).model_id is not None) == (told[-1] == "succeeded")
-    assert training_jobs.num_models() == [training_jobs.get(job_id).status for job_id in ids].count("succeeded")
-
-
-def try_to_cancel(training_jobs: TrainingJobs, job_id: str) -> None:
-    try:
-        training_jobs.request_stop(job_id, "cancel")
-    except AssertionError:  # it has ended already
-        pass
 
 
 def test_memory_is_limited(training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path) -> None:

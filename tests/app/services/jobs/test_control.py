@@ -1,22 +1,20 @@
-"""What its user may do to a job in each state, and what becomes of races with the job's own end."""
+"""What its user may do to a job in each state."""
 
-import threading
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from app.contract.errors import Conflict, NotFound
-from app.contract.job import TERMINAL, AttemptOutcome, JobStatus
+from app.contract.job import JobStatus
 from app.db import attempts, events
-from app.db.session import Database, now
-from app.db.tables import DEFAULT_PROJECT_ID, AttemptRow, JobRow
+from app.db.session import Database
+from app.db.tables import DEFAULT_PROJECT_ID, JobRow
 from app.services.jobs import JobFilters, Jobs, JobView
 from tests.app.services.jobs.conftest import RecordedWakes
 from tests.factories import language_model_spec, make_dataset, make_job
 
 S = JobStatus
-RACES = 200
 
 #: What each call does in each state; what stands not here is refused.
 MOVES = {
@@ -129,40 +127,6 @@ def test_a_child_is_not_retried_before_a_parent_that_failed(jobs: Jobs, database
     child = make_job(database, status=S.CANCELLED, spec=_finetune(database, parent.id), parent_job_id=parent.id)
     with pytest.raises(Conflict, match=parent.id):
         call(jobs, "retry", child.id)
-
-
-def test_cancel_racing_a_finish_leaves_exactly_one_end(jobs: Jobs, database: Database) -> None:
-    dataset = make_dataset(database, "vectors")
-    spec = {"kind": "pretrain", "dataset": dataset.id, "method": {"type": "autoencoder"}}
-    ends = {_race_once(jobs, database, spec) for _ in range(RACES)}
-    assert ends <= {S.SUCCEEDED, S.CANCELLED}
-
-
-def _race_once(jobs: Jobs, database: Database, spec: dict[str, Any]) -> JobStatus:
-    job = make_job(database, status=S.RUNNING, lease_owner="wrk_a", attempt=1, spec=spec)
-    with database.transaction() as session:
-        session.add(AttemptRow(job_id=job.id, number=1, worker_id="wrk_a", started_at=job.created_at))
-    ready = threading.Barrier(2)
-
-    def finish() -> None:
-        ready.wait()
-        with database.transaction() as session:
-            row = attempts.held(session, attempts.claim_of(job))
-            assert row is not None, "nobody else may end an attempt that is held"
-            attempts.conclude(session, row, AttemptOutcome.SUCCEEDED, at=now(session), max_lost_attempts=3)
-
-    finisher = threading.Thread(target=finish)
-    finisher.start()
-    ready.wait()
-    try:
-        told = call(jobs, "cancel", job.id).status
-    except Conflict:
-        told = S.SUCCEEDED
-    finisher.join()
-    ended = jobs.get(DEFAULT_PROJECT_ID, job.id).status
-    assert [status for status in statuses(database, job.id) if status in TERMINAL] == [ended]
-    assert ended is (S.SUCCEEDED if told is S.SUCCEEDED else S.CANCELLED)
-    return ended
 
 
 def _finetune(database: Database, parent: str) -> dict[str, Any]:
