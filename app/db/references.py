@@ -3,21 +3,19 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.contract.job import TERMINAL
+from app.contract.specs.job import named_step
 from app.db.tables import JobRow, ModelRow
-
-STEP_PREFIX = "step:"
 
 
 def steps_in_use(session: Session, job_id: str) -> set[int]:
-    """The steps whose checkpoint is a model, or is named by a fine-tune that has not ended."""
+    """The steps whose checkpoint is a model, or is named by a fine-tune: also by one that has failed or was cancelled,
+    since it may be retried."""
     models = session.scalars(
         select(ModelRow.checkpoint_step).where(ModelRow.job_id == job_id, ModelRow.checkpoint_step.is_not(None))
     )
-    specs = session.scalars(select(JobRow.spec).where(JobRow.parent_job_id == job_id, JobRow.status.not_in(TERMINAL)))
-    named = [str(spec.get("checkpoint")) for spec in specs]
-    steps = {int(name.removeprefix(STEP_PREFIX)) for name in named if name.startswith(STEP_PREFIX)}
-    return steps | {step for step in models if step is not None}
+    specs = session.scalars(select(JobRow.spec).where(JobRow.parent_job_id == job_id))
+    named = (named_step(spec.get("checkpoint")) for spec in specs)
+    return {step for step in (*models, *named) if step is not None}
 
 
 def is_model_prefix(session: Session, job_id: str, artifact_prefix: str) -> bool:

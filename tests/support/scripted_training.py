@@ -86,6 +86,7 @@ class Script:
     damage_at: int = 0
     padded_at: int = 1
     padding_bytes: int = 0
+    best_at: int = 0
     deaf: bool = False
     crash_after_finish: bool = False
     environment_by_attempt: bool = False
@@ -190,7 +191,11 @@ class Training:
             num_parameters=10,
         )
         self._trace("finish")
-        self._say(FinishedLine(step=self._step, model_step=self._step, model=description, reason="duration"))
+        self._say(
+            FinishedLine(
+                step=self._step, model_step=self._script.best_at or self._step, model=description, reason="duration"
+            )
+        )
 
     def _checkpoint(self) -> None:
         folder = self._assignment.output_dir / "checkpoints" / checkpoint_folder_name(self._step)
@@ -206,7 +211,7 @@ class Training:
             step=self._step,
             files=files,
             metrics={"validation_loss": 1 / self._step},
-            is_best=True,
+            is_best=self._script.best_at in (0, self._step),
             environment=self._environment(),
             model_digest=model_digest(CheckpointManifest.model_files(_with(files, self._environment()))),
         )

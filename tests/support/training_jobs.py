@@ -186,6 +186,12 @@ class TrainingJobs:
 
         wait_until(reached, timeout_seconds, f"{job_id} should reach step {step}")
 
+    def wait_for_checkpoint(self, job_id: str, step: int) -> None:
+        def published() -> bool:
+            return any(row.step == step for row in self.checkpoints(job_id))
+
+        wait_until(published, 60.0, f"{job_id} should publish its checkpoint of step {step}")
+
     def attempts(self, job_id: str) -> list[tuple[str | None, str | None]]:
         """(outcome, detail) of each, the first first."""
         with self.database.reading() as session:

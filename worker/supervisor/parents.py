@@ -6,7 +6,7 @@ from app.contract.checkpoint import CheckpointManifest
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import Fault
 from app.contract.model_folder import ModelDescription
-from app.contract.specs.job import FinetuneSpec
+from app.contract.specs.job import FinetuneSpec, named_step
 from app.db import checkpoints, models
 from app.db.session import now
 from app.db.tables import CheckpointRow, JobRow, ModelRow
@@ -44,7 +44,7 @@ def _named_checkpoint(session: Session, parent: JobRow, name: str) -> Checkpoint
     if name == "best":
         rows = [row for row in rows if CheckpointManifest.model_validate(row.manifest, strict=False).is_best] or rows
     elif name != "last":
-        rows = [row for row in rows if name == f"step:{row.step}"]
+        rows = [row for row in rows if row.step == named_step(name)]
     if not rows:
         raise _missing(f"The parent {parent.id} has no checkpoint {name}.")
     return rows[-1]

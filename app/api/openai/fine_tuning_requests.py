@@ -13,9 +13,9 @@ from app.contract.base import PlainText
 from app.contract.compatibility import METHOD_TRAITS
 from app.contract.errors import FieldError, InvalidRequest, NotFound
 from app.contract.specs import FinetuneSpec, PretrainSpec
+from app.contract.specs.job import STEP_PREFIX
 from app.contract.specs.methods import TRAINING_DEFAULTS
 from app.contract.specs.training import AdamW
-from app.services.jobs.parents import STEP_PREFIX
 
 #: OpenAI's; any other `type` is a method of ours.
 _SUPERVISED = "supervised"

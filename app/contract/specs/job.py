@@ -11,7 +11,8 @@ from app.contract.specs.training import DATASET_ID_PATTERN, TrainingOptions
 
 MetadataKey = Annotated[PlainText, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[PlainText, Field(max_length=512)]
-CHECKPOINT_PATTERN = r"^(best|last|step:[0-9]{1,12})$"
+STEP_PREFIX = "step:"
+CHECKPOINT_PATTERN = rf"^(best|last|{STEP_PREFIX}[0-9]{{1,12}})$"
 
 
 class Resources(Contract):
@@ -55,6 +56,13 @@ class FinetuneSpec(_Job):
 
 JobSpec = Annotated[PretrainSpec | FinetuneSpec, Field(discriminator="kind")]
 job_spec_adapter: TypeAdapter[PretrainSpec | FinetuneSpec] = TypeAdapter(JobSpec)
+
+
+def named_step(checkpoint: str | None) -> int | None:
+    """N of a checkpoint that is named `step:N`, else None."""
+    if checkpoint is None or not checkpoint.startswith(STEP_PREFIX):
+        return None
+    return int(checkpoint.removeprefix(STEP_PREFIX))
 
 
 def fill_training_defaults(data: Any) -> Any:

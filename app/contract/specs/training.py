@@ -130,7 +130,15 @@ class TrainingOptions(Contract):
     validation_dataset: Annotated[str, Field(pattern=DATASET_ID_PATTERN)] | None = None
     evaluate_every: Duration | None = Field(default=None, description="Default: ten times over the whole duration.")
     checkpoint_every: Duration | None = Field(default=None, description="Default: with each evaluation.")
-    keep_checkpoints: Annotated[int, Field(ge=1, le=10_000)] = 3
+    keep_checkpoints: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10_000,
+            description="The newest ones. Kept besides: the best so far, those that became models, and those that a "
+            "fine-tune names.",
+        ),
+    ] = 3
     early_stopping: EarlyStopping | None = None
     weight_average: WeightAverage | None = None
     augmentation: Augmentation | None = None

@@ -8,14 +8,13 @@ from sqlalchemy.orm import Session
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
 from app.contract.job import TERMINAL, JobStatus
 from app.contract.model_folder import ModelDescription
-from app.contract.specs.job import FinetuneSpec, PretrainSpec, job_spec_adapter
+from app.contract.specs.job import FinetuneSpec, PretrainSpec, job_spec_adapter, named_step
 from app.contract.specs.methods import Autoencoder
 from app.db import checkpoints, jobs, models
 from app.db.tables import DatasetRow, JobRow, ModelRow
 from app.services.jobs.bodies import Inheritance, pretrained_body
 
 JOB_ID_PATTERN = r"job_[0-9a-f]{32}"
-STEP_PREFIX = "step:"
 MAX_STEPS_NAMED = 20
 
 
@@ -32,7 +31,7 @@ class Parent:
 def find_parent(session: Session, project_id: str, spec: FinetuneSpec) -> Parent:
     """Raises InvalidRequest where there is no such parent, or none that a fine-tune could ever start from."""
     if re.fullmatch(JOB_ID_PATTERN, spec.parent):
-        job = jobs.get(session, project_id, spec.parent)
+        job = jobs.get(session, project_id, spec.parent, lock="share")  # its trainer gives up no checkpoint meanwhile
         if job is not None:
             return _parent_job(session, job, spec)
     model = models.resolve(session, project_id, spec.parent, lock="share")
@@ -57,6 +56,7 @@ def _parent_job(session: Session, job: JobRow, spec: FinetuneSpec) -> Parent:
             f"The parent {job.id} has {status}, so there is nothing to start from. Retry it, or name another.",
             ErrorCode.PARENT_FAILED,
         )
+    _check_step(session, job, spec)
     return Parent(name, _of_job(session, job), job.id, waits=True)
 
 
@@ -68,20 +68,23 @@ def _result(session: Session, job: JobRow, spec: FinetuneSpec) -> ModelRow:
             f"The model of the parent {job.id} was deleted. Promote one of the job's checkpoints, and name that model.",
             ErrorCode.VALIDATION_FAILED,
         )
-    if spec.checkpoint is not None and spec.checkpoint.startswith(STEP_PREFIX):
-        _check_step(session, job, spec.checkpoint)
+    _check_step(session, job, spec)
     return model
 
 
-def _check_step(session: Session, job: JobRow, named: str) -> None:
-    steps = [row.step for row in checkpoints.list_of(session, job.id)]
-    if int(named.removeprefix(STEP_PREFIX)) not in steps:
-        kept = ", ".join(str(step) for step in steps[-MAX_STEPS_NAMED:]) or "none"
-        raise _refused(
-            f"The parent {job.id} has no checkpoint {named}; it keeps those of the steps {kept}.",
-            ErrorCode.VALIDATION_FAILED,
-            location="checkpoint",
-        )
+def _check_step(session: Session, job: JobRow, spec: FinetuneSpec) -> None:
+    """Of a parent that still trains, a later step may come; an earlier one that is not there was given up."""
+    step, kept = named_step(spec.checkpoint), [row.step for row in checkpoints.list_of(session, job.id)]
+    if step is None or step in kept:
+        return
+    if job.status != JobStatus.SUCCEEDED and (not kept or step > kept[-1]):
+        return
+    told = ", ".join(str(step) for step in kept[-MAX_STEPS_NAMED:]) or "none"
+    raise _refused(
+        f"The parent {job.id} has no checkpoint {spec.checkpoint}; it keeps those of the steps {told}.",
+        ErrorCode.VALIDATION_FAILED,
+        location="checkpoint",
+    )
 
 
 def _of_job(session: Session, job: JobRow) -> Inheritance:

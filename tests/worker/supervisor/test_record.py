@@ -3,12 +3,18 @@
 import pytest
 
 from app.contract.job import JobStatus
-from app.db.session import Database
-from app.db.tables import CheckpointRow
+from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
+from app.contract.specs.architectures import MlpArchitecture
+from app.db import checkpoints, models
+from app.db.session import Database, now
+from app.db.tables import CheckpointRow, JobRow
 from tests.support.scripted_training import weights_after
 from tests.support.training_jobs import TrainingJobs
 from tests.worker.supervisor.conftest import StartTrainer
 from worker.supervisor.record import surplus
+
+BODY = BodyDescription(architecture=MlpArchitecture(), input=InputKind.FEATURES, granularity=Granularity.EXAMPLE)
+DESCRIPTION = ModelDescription(kind="pretrain", method="autoencoder", body=BODY, num_parameters=1)
 
 
 def rows(steps: list[int], best: list[int]) -> list[CheckpointRow]:
@@ -32,7 +38,7 @@ def test_the_newest_the_best_and_the_referenced_are_kept(
     assert [row.step for row in retired] == given_up
 
 
-@pytest.mark.parametrize(("checkpoint", "step"), [(None, 6), ("best", 6), ("last", 6), ("step:4", 4)])
+@pytest.mark.parametrize(("checkpoint", "step"), [(None, 6), ("best", 6), ("last", 6), ("step:4", 4), ("step:004", 4)])
 def test_a_fine_tune_starts_from_the_model_it_names(
     training_jobs: TrainingJobs, start_trainer: StartTrainer, checkpoint: str | None, step: int
 ) -> None:
@@ -71,6 +77,52 @@ def test_a_step_that_a_fine_tune_waits_for_outlives_retention(
     start_trainer()
     training_jobs.wait_for(child, JobStatus.SUCCEEDED)
     assert [row.step for row in training_jobs.checkpoints(parent)] == [2, 6]
+
+
+@pytest.mark.databases("sqlite")
+@pytest.mark.parametrize("ended_as", [JobStatus.CANCELLED, JobStatus.FAILED])
+def test_a_step_that_a_fine_tune_may_be_retried_from_outlives_retention_too(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, ended_as: JobStatus
+) -> None:
+    parent = training_jobs.submit(steps=6, checkpoint_every=1, keep_checkpoints=1)
+    training_jobs.submit(parent=parent, parent_job_id=parent, checkpoint="step:2", status=ended_as)
+    start_trainer()
+    training_jobs.wait_for(parent, JobStatus.SUCCEEDED)
+    assert [row.step for row in training_jobs.checkpoints(parent)] == [2, 6]
+
+
+@pytest.mark.databases("sqlite")
+def test_a_promoted_checkpoint_and_its_files_outlive_retention(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, database: Database
+) -> None:
+    """Promoted while the job was paused; the rest of its run gives up all others but the newest."""
+    parent = training_jobs.submit(steps=8, checkpoint_every=1, keep_checkpoints=1, hang_at=3, faulty_attempts=1)
+    start_trainer(stop_grace_seconds=0.1)
+    training_jobs.wait_for_checkpoint(parent, 3)
+    training_jobs.request_stop(parent, "pause")
+    training_jobs.wait_for(parent, JobStatus.PAUSED)
+    with database.transaction() as session:
+        checkpoint = checkpoints.get(session, parent, 3)
+        assert checkpoint is not None
+        promoted = models.register_checkpoint(
+            session, session.get_one(JobRow, parent), checkpoint, DESCRIPTION, now(session)
+        )
+    training_jobs.resume(parent)
+    training_jobs.wait_for(parent, JobStatus.SUCCEEDED)
+    assert [row.step for row in training_jobs.checkpoints(parent)] == [3, 8]
+    assert training_jobs.read(f"{promoted.reference['artifact_prefix']}/model.safetensors") == weights_after(3)
+
+
+@pytest.mark.databases("sqlite")
+def test_the_best_checkpoint_outlives_retention_and_is_the_model(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer
+) -> None:
+    job_id = training_jobs.submit(steps=8, checkpoint_every=1, keep_checkpoints=2, best_at=3)
+    start_trainer()
+    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    assert [row.step for row in training_jobs.checkpoints(job_id)] == [3, 7, 8]
+    assert training_jobs.model(job_id).checkpoint_step == 3
+    assert training_jobs.weights(job_id) == weights_after(3)
 
 
 def test_a_damaged_parent_is_never_trained_on(

@@ -1,17 +1,18 @@
 """What is accepted becomes a queued job; what is not is told with both sides and the remedy, and leaves nothing."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from app.contract.errors import ErrorCode, InvalidRequest
 from app.contract.job import JobStatus
 from app.contract.model_folder import BodyDescription
 from app.contract.specs.job import job_spec_adapter
-from app.db import aliases, workers
+from app.db import aliases, checkpoints, workers
 from app.db.session import Database, now
 from app.db.tables import DEFAULT_PROJECT_ID, EventRow, JobRow
 from app.services.jobs import Jobs, JobView
@@ -28,6 +29,7 @@ from tests.factories import (
     make_job,
     make_model,
 )
+from tests.support.waiting import wait_until
 
 
 def submit(jobs: Jobs, spec: dict[str, Any]) -> JobView:
@@ -348,6 +350,44 @@ def test_a_checkpoint_that_a_finished_parent_has_not_is_told_with_those_that_it_
     error = refused(jobs, finetune(parent.id, dataset.id, checkpoint="step:7"))
     assert "step:7" in error.detail
     assert "5, 10" in error.detail
+
+
+def test_of_a_parent_that_trains_a_later_step_is_waited_for_and_one_given_up_is_refused(
+    jobs: Jobs, database: Database, store: FolderStore
+) -> None:
+    parent, dataset = make_job(database, status=JobStatus.RUNNING), make_dataset(database, "labeled_text")
+    assert submit(jobs, finetune(parent.id, dataset.id, checkpoint="step:2")).status is JobStatus.WAITING
+    for step in (5, 6):
+        make_checkpoint(database, store, parent, step)
+    for step in (5, 7):
+        assert submit(jobs, finetune(parent.id, dataset.id, checkpoint=f"step:{step}")).status is JobStatus.WAITING
+    error = refused(jobs, finetune(parent.id, dataset.id, checkpoint="step:4"))
+    assert error.errors[0].location == "checkpoint"
+    assert "5, 6" in error.detail
+
+
+@pytest.mark.databases("postgresql")  # SQLite lets one transaction write at a time
+def test_a_checkpoint_that_is_given_up_while_a_fine_tune_asks_for_it_is_refused(
+    jobs: Jobs, database: Database, store: FolderStore
+) -> None:
+    """The trainer has it deleted and not yet committed: without a lock, the job would be accepted and fail later."""
+    parent, dataset = make_job(database, status=JobStatus.RUNNING), make_dataset(database, "labeled_text")
+    for step in (5, 6):
+        make_checkpoint(database, store, parent, step)
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            session.get_one(JobRow, parent.id, with_for_update=True)
+            checkpoints.delete(session, parent.id, 5)
+            asked = thread.submit(submit, jobs, finetune(parent.id, dataset.id, checkpoint="step:5"))
+            wait_until(lambda: _someone_waits(database), 30, "the submission should wait for the trainer")
+        with pytest.raises(InvalidRequest, match="has no checkpoint step:5"):
+            asked.result()
+
+
+def _someone_waits(database: Database) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with database.reading() as session:
+        return bool(session.scalar(text(query)))
 
 
 def test_validation_data_must_exist(jobs: Jobs, database: Database) -> None:
