@@ -20,7 +20,7 @@ from app.contract.model_folder import (
 )
 from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
 from app.contract.specs.job import job_spec_adapter
-from app.db import checkpoints, jobs, models
+from app.db import artifacts, checkpoints, jobs, models
 from app.db.ids import new_id
 from app.db.session import Database, now
 from app.db.tables import DEFAULT_PROJECT_ID, CheckpointRow, DatasetRow, JobRow, ModelRow, ProjectRow
@@ -199,6 +199,23 @@ def make_checkpoint(
         row = checkpoints.get(session, job.id, step)
     assert row is not None
     return row
+
+
+def make_artifact(database: Database, store: FolderStore, job: JobRow) -> None:
+    """`a.txt`, of the job's first attempt."""
+    key = f"{job.project_id}/jobs/{job.id}/attempt-1/artifacts/a.txt"
+    stored = put(store, key, b"mine")
+    with database.transaction() as session:
+        artifacts.upsert(
+            session,
+            job_id=job.id,
+            name="a.txt",
+            key=key,
+            media_type="text/plain",
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            at=now(session),
+        )
 
 
 def make_model(

@@ -19,6 +19,7 @@ from app.services.datasets import (
     Datasets,
     DatasetView,
 )
+from app.services.deletion import Deletion
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -116,6 +117,12 @@ def preview_dataset(
 ) -> DatasetPreview:
     """The first records; long texts and vectors are cut."""
     return datasets.preview(caller.project_id, dataset_id, limit)
+
+
+@router.get("/{dataset_id}/deletion")
+def preview_dataset_deletion(dataset_id: str, caller: Reader, datasets: DatasetsService) -> Deletion:
+    """What deleting the data set would free, what keeps it from going, and what would stay."""
+    return datasets.deletion(caller.project_id, dataset_id)
 
 
 @router.delete("/{dataset_id}", status_code=HTTPStatus.NO_CONTENT)

@@ -13,8 +13,10 @@ from app.contract.base import PlainText
 from app.contract.errors import FieldError, InvalidRequest
 from app.contract.job import JobStatus
 from app.contract.specs import JobSpec
+from app.services.deletion import Deletion
 from app.services.estimate import Estimate, Estimates
 from app.services.jobs import JobFilters, JobPage, Jobs, JobView
+from app.services.jobs.deletion import JobDeletion
 from app.services.jobs.results import ArtifactList, CheckpointList, JobResults, MetricSeriesList
 from app.services.models import Models, ModelView
 from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
@@ -38,6 +40,10 @@ def get_estimates(services: Annotated[Services, Depends(get_services)]) -> Estim
 
 def get_results(services: Annotated[Services, Depends(get_services)]) -> JobResults:
     return JobResults(services.database, services.store)
+
+
+def get_deletion(services: Annotated[Services, Depends(get_services)]) -> JobDeletion:
+    return JobDeletion(services.database, services.store)
 
 
 def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
@@ -67,6 +73,7 @@ def get_filters(
 
 JobsService = Annotated[Jobs, Depends(get_jobs)]
 ResultsService = Annotated[JobResults, Depends(get_results)]
+DeletionService = Annotated[JobDeletion, Depends(get_deletion)]
 JobId = Annotated[PlainText, Path(max_length=64)]
 
 
@@ -105,6 +112,20 @@ def list_jobs(
 def get_job(job_id: JobId, caller: Reader, jobs: JobsService) -> JobView:
     """One job: what was asked for, how far it is, and what came of it."""
     return jobs.get(caller.project_id, job_id)
+
+
+@router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT, responses=WRONG_STATE)
+def delete_job(job_id: JobId, caller: Writer, deletion: DeletionService) -> None:
+    """Delete a job that has ended, with its checkpoints, files, events and metrics. Its models stay usable. A job that
+    has not ended and starts from it keeps it from going.
+    """
+    deletion.delete(caller.project_id, job_id)
+
+
+@router.get("/{job_id}/deletion", responses=NOT_FOUND)
+def preview_job_deletion(job_id: JobId, caller: Reader, deletion: DeletionService) -> Deletion:
+    """What deleting the job would free, what keeps it from going, and what would stay."""
+    return deletion.preview(caller.project_id, job_id)
 
 
 @router.post("/{job_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=WRONG_STATE)

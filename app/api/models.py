@@ -12,6 +12,7 @@ from app.api.downloads import as_download
 from app.api.refusals import validated
 from app.api.uploads import ThisUpload
 from app.contract.base import PlainText
+from app.services.deletion import Deletion
 from app.services.models import Lineage, ModelPage, Models, ModelView
 from app.services.models.imports import ImportForm, Imports
 from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
@@ -125,6 +126,12 @@ def put_alias(model: Ref, alias: PlainText, caller: Writer, models: ModelsServic
 def delete_alias(model: Ref, alias: PlainText, caller: Writer, models: ModelsService) -> None:
     """Take an alias away from this model."""
     models.delete_alias(caller.project_id, model, alias)
+
+
+@router.get("/{model}/deletion", responses=NOT_FOUND)
+def preview_model_deletion(model: Ref, caller: Reader, models: ModelsService) -> Deletion:
+    """What deleting the model would free, what keeps it from going, and what would stay."""
+    return models.deletion(caller.project_id, model)
 
 
 @router.delete("/{model}", status_code=HTTPStatus.NO_CONTENT, responses=IN_USE)

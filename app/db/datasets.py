@@ -48,6 +48,18 @@ def jobs_in_need(session: Session, dataset_id: str) -> Sequence[str]:
     return session.scalars(query.order_by(JobRow.id).limit(MAX_JOBS_NAMED)).all()
 
 
+def num_jobs(session: Session, dataset_id: str) -> int:
+    """Those that train or validate on the data set, or did."""
+    uses = or_(JobRow.dataset_id == dataset_id, JobRow.validation_dataset_id == dataset_id)
+    return session.scalar(select(func.count()).select_from(JobRow).where(uses, JobRow.deleted_at.is_(None))) or 0
+
+
+def sharing_blob(session: Session, row: DatasetRow) -> str | None:
+    """Another data set over the same bytes."""
+    others = select(DatasetRow.id).where(DatasetRow.blob_key == row.blob_key, DatasetRow.id != row.id)
+    return session.scalar(others.where(DatasetRow.deleted_at.is_(None)).order_by(DatasetRow.id).limit(1))
+
+
 def lock_blob(session: Session, blob_key: str) -> None:
     """One transaction at a time decides about these bytes. SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":

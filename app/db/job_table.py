@@ -71,7 +71,8 @@ def count(session: Session, project_id: str, filters: TableFilters) -> Counts:
 
 def methods(session: Session, project_id: str) -> Sequence[str]:
     """Those that the project's jobs have."""
-    query = select(JobRow.method).where(JobRow.project_id == project_id).distinct().order_by(JobRow.method)
+    there = (JobRow.project_id == project_id, JobRow.deleted_at.is_(None))
+    query = select(JobRow.method).where(*there).distinct().order_by(JobRow.method)
     return session.scalars(query).all()
 
 
@@ -80,7 +81,7 @@ def _of_status(filters: TableFilters) -> list[ColumnElement[bool]]:
 
 
 def _conditions(project_id: str, filters: TableFilters) -> list[ColumnElement[bool]]:
-    conditions = [JobRow.project_id == project_id]
+    conditions = [JobRow.project_id == project_id, JobRow.deleted_at.is_(None)]
     if filters.method is not None:
         conditions.append(JobRow.method == filters.method)
     if filters.dataset_id is not None:

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.contract.job import TRANSITIONS, JobStatus
+from app.contract.job import TERMINAL, TRANSITIONS, JobStatus
 from app.db import events
 from app.db.locking import Lock, locked
-from app.db.tables import JobRow
+from app.db.tables import ArtifactRow, AttemptRow, CheckpointRow, EventRow, JobRow, MetricRow
+
+MAX_NAMED = 10
 
 
 def insert(session: Session, row: JobRow) -> None:
@@ -22,7 +24,8 @@ def insert(session: Session, row: JobRow) -> None:
 
 
 def get(session: Session, project_id: str, job_id: str, *, lock: Lock | None = None) -> JobRow | None:
-    query = select(JobRow).where(JobRow.id == job_id, JobRow.project_id == project_id)
+    """A new child of a job shares the lock on it; whoever deletes it wants it alone."""
+    query = select(JobRow).where(JobRow.id == job_id, JobRow.project_id == project_id, JobRow.deleted_at.is_(None))
     return session.scalar(locked(query, lock))
 
 
@@ -75,7 +78,9 @@ def page(
     session: Session, project_id: str, filters: JobFilters, *, before_id: str | None, limit: int
 ) -> Sequence[JobRow]:
     """The newest first, and those older than `before_id`."""
-    query = select(JobRow).where(JobRow.project_id == project_id, *_conditions(session, filters))
+    query = select(JobRow).where(
+        JobRow.project_id == project_id, JobRow.deleted_at.is_(None), *_conditions(session, filters)
+    )
     if before_id is not None:
         query = query.where(JobRow.id < before_id)
     return session.scalars(query.order_by(JobRow.id.desc()).limit(limit)).all()
@@ -95,13 +100,30 @@ def queue_positions(session: Session, job_ids: Collection[str]) -> dict[str, int
 
 def count_by_status(session: Session) -> dict[str, int]:
     """Of all projects."""
-    found = session.execute(select(JobRow.status, func.count()).group_by(JobRow.status))
+    query = select(JobRow.status, func.count()).where(JobRow.deleted_at.is_(None)).group_by(JobRow.status)
+    found = session.execute(query)
     return {status: count for status, count in found}  # noqa: C416  mypy takes a row for no pair
 
 
 def forget_model(session: Session, model_id: str) -> None:
     """The job whose result the model was has none any more."""
     session.execute(update(JobRow).where(JobRow.model_id == model_id).values(model_id=None))
+
+
+def children_in_need(session: Session, job_id: str) -> Sequence[str]:
+    """The first jobs that have not ended and are still to take a model of this one."""
+    query = select(JobRow.id).where(
+        JobRow.parent_job_id == job_id, JobRow.parent_model_id.is_(None), JobRow.status.not_in(TERMINAL)
+    )
+    return session.scalars(query.order_by(JobRow.id).limit(MAX_NAMED)).all()
+
+
+def mark_deleted(session: Session, row: JobRow, at: datetime) -> None:
+    """All that it has in the database goes at once; its files are the caller's to delete, after the commit."""
+    for table in (EventRow, MetricRow, ArtifactRow, CheckpointRow, AttemptRow):
+        session.execute(delete(table).where(table.job_id == row.id))
+    row.deleted_at = at
+    session.flush()
 
 
 def _conditions(session: Session, filters: JobFilters) -> list[ColumnElement[bool]]:

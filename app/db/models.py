@@ -120,6 +120,11 @@ def by_step(session: Session, job_id: str) -> dict[int, str]:
     return {step: model_id for step, model_id in newest_first if step is not None}
 
 
+def ids_of_job(session: Session, job_id: str) -> Sequence[str]:
+    """All models that were made of a job's checkpoints."""
+    return session.scalars(select(ModelRow.id).where(ModelRow.job_id == job_id).order_by(ModelRow.id)).all()
+
+
 def of_checkpoint(session: Session, job_id: str, step: int) -> ModelRow | None:
     """The first model that was made of a checkpoint."""
     query = select(ModelRow).where(ModelRow.job_id == job_id, ModelRow.checkpoint_step == step)

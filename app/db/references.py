@@ -1,10 +1,16 @@
-"""What refers to a job's checkpoints, so that retention leaves it alone."""
+"""What refers to stored files, so that retention, deletion and the garbage collection leave them alone."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.contract.checkpoint import MANIFEST_NAME
+from app.contract.layout import attempt_prefix
 from app.contract.specs.job import named_step
-from app.db.tables import JobRow, ModelRow
+from app.db.attempts import ACTIVE
+from app.db.tables import ArtifactRow, CheckpointRow, JobRow, ModelRow
 
 
 def steps_in_use(session: Session, job_id: str) -> set[int]:
@@ -22,3 +28,41 @@ def is_model_prefix(session: Session, job_id: str, artifact_prefix: str) -> bool
     """Whether some model's files lie under `artifact_prefix` (a step may have been stored by several attempts)."""
     references = session.scalars(select(ModelRow.reference).where(ModelRow.job_id == job_id))
     return any(str(reference["artifact_prefix"]).startswith(f"{artifact_prefix}/") for reference in references)
+
+
+class JobFiles(NamedTuple):
+    """`keys` are referred to. Below `writing` an attempt that runs now may still store and then register files."""
+
+    keys: set[str]
+    writing: str | None
+
+
+def files_of_job(session: Session, project_id: str, job_id: str) -> JobFiles:
+    """Of any job, gone or not. Whether it runs is asked first: an attempt that has ended registers nothing more."""
+    attempt = session.scalar(select(JobRow.attempt).where(JobRow.id == job_id, JobRow.status.in_(ACTIVE)))
+    checkpoints = session.scalars(select(CheckpointRow).where(CheckpointRow.job_id == job_id))
+    keys = {key for row in checkpoints for key in checkpoint_keys(row)}
+    keys.update(session.scalars(select(ArtifactRow.key).where(ArtifactRow.job_id == job_id)))
+    keys.update(models_files_of_job(session, job_id))
+    return JobFiles(keys, None if attempt is None else attempt_prefix(project_id, job_id, attempt))
+
+
+def models_files_of_job(session: Session, job_id: str) -> set[str]:
+    references = session.scalars(select(ModelRow.reference).where(ModelRow.job_id == job_id))
+    return {key for reference in references for key in model_keys(reference)}
+
+
+def files_of_model(session: Session, model_id: str) -> set[str]:
+    reference = session.scalar(select(ModelRow.reference).where(ModelRow.id == model_id))
+    return set(model_keys(reference)) if reference is not None else set()
+
+
+def checkpoint_keys(row: CheckpointRow) -> Iterator[str]:
+    yield f"{row.artifact_prefix}/{MANIFEST_NAME}"
+    for entry in row.manifest["files"]:
+        yield f"{row.artifact_prefix}/{entry['path']}"
+
+
+def model_keys(reference: dict[str, Any]) -> Iterator[str]:
+    for entry in reference["files"]:
+        yield f"{reference['artifact_prefix']}/{entry['path']}"

@@ -98,6 +98,7 @@ class JobRow(Row):
 
     `error` tells why it failed or, of a queued job, what holds it back. `store_bytes` and `scratch_bytes` are what it
     will write at most; null where that was not estimated.
+    A deleted job keeps its row, because its models and its children name it; all else that it has goes.
     `stop_request` is what the owner should do: `cancel` or `pause`. `parent_ref` is what the user named;
     `parent_model_id` is pinned when the job first starts.
     """
@@ -144,6 +145,7 @@ class JobRow(Row):
     queued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
 
 
 class AttemptRow(Row):

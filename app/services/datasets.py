@@ -6,16 +6,19 @@ from datetime import datetime
 from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field, StringConstraints
+from sqlalchemy.orm import Session
 
 from app.contract.base import Contract
-from app.contract.errors import Conflict, ErrorCode, InvalidRequest, NotFound, Overloaded, ServiceError, Unavailable
+from app.contract.errors import ErrorCode, InvalidRequest, NotFound, Overloaded, ServiceError, Unavailable
+from app.contract.layout import blob_key
 from app.db import datasets
 from app.db.ids import new_id
 from app.db.session import Database, now
 from app.db.tables import DatasetRow
 from app.records import DatasetReport, InvalidDataset
 from app.records.pool import ValidatorPool, ValidatorsBusy, ValidatorUnavailable
-from app.services.files import Download, chunks_of, opened
+from app.services.deletion import Deletion, deletion_of, refuse_deletion
+from app.services.files import Download, chunks_of, opened, remove_files
 from app.services.idempotency import Record
 from app.services.uploads import Upload
 from app.storage import ArtifactStore
@@ -73,7 +76,7 @@ class Datasets:
         Raises InvalidRequest (`invalid_dataset`) with the located errors. `record` as in `Jobs.submit`.
         """
         report = self._validated(upload, form)
-        key = f"{project_id}/blobs/{upload.sha256}"
+        key = blob_key(project_id, upload.sha256)
         try:
             return self._stored(_row(project_id, upload, form, report, key), upload, record)
         except OSError as error:
@@ -110,15 +113,23 @@ class Datasets:
             row = datasets.get(session, project_id, dataset_id, lock="update")
             if row is None:
                 raise _not_found(dataset_id)
-            if jobs := datasets.jobs_in_need(session, dataset_id):
-                raise Conflict(
-                    f"Jobs that have not ended need the data set {dataset_id}: {', '.join(jobs)}. Cancel them first.",
-                    code=ErrorCode.RESOURCE_IN_USE,
-                )
+            refuse_deletion(f"the data set {dataset_id}", _needs(session, dataset_id))
             datasets.lock_blob(session, row.blob_key)
             datasets.mark_deleted(session, row, now(session))
             if not datasets.blob_in_use(session, row.blob_key):
-                self.store.delete_prefix(row.blob_key)
+                remove_files(self.store, [row.blob_key])
+
+    def deletion(self, project_id: str, dataset_id: str) -> Deletion:
+        """What `delete` would do now."""
+        row = self._row(project_id, dataset_id)
+        with self.database.reading() as session:
+            needs, num_jobs = _needs(session, dataset_id), datasets.num_jobs(session, dataset_id)
+            sharing = datasets.sharing_blob(session, row)
+        told = f"The jobs that were trained on it ({num_jobs}) and their models stay. The jobs cannot be retried."
+        stays = [told] if num_jobs else []
+        if sharing:
+            return deletion_of((), needs, [f"The data set {sharing} holds the same bytes and keeps them.", *stays])
+        return deletion_of([row.size_bytes], needs, stays)
 
     def _validated(self, upload: Upload, form: DatasetForm) -> DatasetReport:
         try:
@@ -160,6 +171,12 @@ class Datasets:
         if row is None:
             raise _not_found(dataset_id)
         return row
+
+
+def _needs(session: Session, dataset_id: str) -> list[str]:
+    """What keeps the data set from going, in sentences."""
+    jobs = datasets.jobs_in_need(session, dataset_id)
+    return [f"Jobs that have not ended need it: {', '.join(jobs)}."] if jobs else []
 
 
 def _invalid(error: InvalidDataset) -> ServiceError:

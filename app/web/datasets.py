@@ -36,8 +36,7 @@ def show_dataset(
     uses = JobTable(visitor.services.database).page(
         visitor.project_id, filters, sort="created", descending=True, number=1, size=USES_SHOWN
     )
-    state = {"dataset": dataset, "uses": uses.total}
-    return render(request, "dataset.html", dataset=dataset, uses=uses, state=state)
+    return render(request, "dataset.html", dataset=dataset, uses=uses, state={"dataset": dataset})
 
 
 def _datasets(visitor: Visitor) -> Datasets:

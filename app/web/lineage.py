@@ -42,7 +42,10 @@ class Ancestry:
             return self._generations(job.parent_model_id)
         if job.parent_job_id is None:
             return []
-        parent = self.jobs.get(self.project_id, job.parent_job_id)
+        try:
+            parent = self.jobs.get(self.project_id, job.parent_job_id)
+        except NotFound:
+            return [Step("job", f"{job.parent_job_id}, deleted")]
         return [*self._parents(parent), *self._job_steps(parent)]
 
     def _generations(self, model_id: str) -> list[Step]:
@@ -55,7 +58,10 @@ class Ancestry:
     def _entry_steps(self, entry: LineageEntry) -> list[Step]:
         if entry.job_id is None:
             return [replace(self._model_step(entry.model_id), what="import")]
-        return self._job_steps(self.jobs.get(self.project_id, entry.job_id))
+        try:
+            return self._job_steps(self.jobs.get(self.project_id, entry.job_id))
+        except NotFound:
+            return [Step(entry.method.replace("_", " "), f"{entry.job_id}, deleted")]
 
     def _job_steps(self, job: JobView, *, here: bool = False) -> list[Step]:
         what = "fine-tune" if job.kind == "finetune" else "pretrain"

@@ -51,6 +51,17 @@ def test_the_table_keeps_its_state_in_the_address(page: Page, database: Database
     expect(page.locator("td .name")).to_have_text(["alpha", "gamma"])
 
 
+def test_a_job_is_deleted_once_it_has_ended(page: Page, database: Database, store: FolderStore) -> None:
+    job = make_job(database, name="old", status=JobStatus.FAILED)
+    checkpoint = make_checkpoint(database, store, job, 5)
+    page.goto(f"/jobs/{job.id}")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("dialog")).to_contain_text("in 3 files")
+    page.get_by_role("button", name="Delete the job").click()
+    expect(page.get_by_role("heading", name="No job yet")).to_be_visible()
+    assert not list(store.list(checkpoint.artifact_prefix))
+
+
 def test_the_table_lives(page: Page, database: Database) -> None:
     job = make_job(database, name="first")
     page.goto("/")

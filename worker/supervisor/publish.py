@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from app.contract.checkpoint import MANIFEST_NAME, CheckpointManifest, FileEntry, checkpoint_folder_name
+from app.contract.layout import attempt_prefix
 from app.db.attempts import Claim
 from app.storage import ArtifactStore, StoredFile
 from worker.supervisor.inputs import Corrupted
@@ -38,7 +39,7 @@ class Publisher:
 
     def __init__(self, store: ArtifactStore, claim: Claim) -> None:
         self._store = store
-        self._prefix = f"{claim.project_id}/jobs/{claim.job_id}/attempt-{claim.attempt}"
+        self._prefix = attempt_prefix(claim.project_id, claim.job_id, claim.attempt)
 
     def checkpoint(self, folder: Path, step: int) -> PublishedCheckpoint:
         """Verify and store a checkpoint folder. Raises Corrupted; then nothing of it stays stored."""

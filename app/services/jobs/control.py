@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.contract.errors import Conflict
 from app.contract.job import TERMINAL, JobStatus
-from app.db import datasets
+from app.db import datasets, jobs
 from app.db.tables import JobRow
 
 S = JobStatus
@@ -66,7 +66,11 @@ def retried(session: Session, row: JobRow) -> Move:
     }
     if row.parent_job_id is None or row.parent_model_id is not None:
         return Move(S.QUEUED, fresh)
-    parent = session.get_one(JobRow, row.parent_job_id)
+    parent = jobs.get(session, row.project_id, row.parent_job_id, lock="share")
+    if parent is None:
+        raise Conflict(
+            f"The job {row.id} starts from the job {row.parent_job_id}, which was deleted. Ask for a new job."
+        )
     if parent.status == S.SUCCEEDED:
         return Move(S.QUEUED, fresh)
     if parent.status in TERMINAL:

@@ -31,7 +31,7 @@ class Parent:
 def find_parent(session: Session, project_id: str, spec: FinetuneSpec) -> Parent:
     """Raises InvalidRequest where there is no such parent, or none that a fine-tune could ever start from."""
     if re.fullmatch(JOB_ID_PATTERN, spec.parent):
-        job = jobs.get(session, project_id, spec.parent, lock="share")  # its trainer gives up no checkpoint meanwhile
+        job = jobs.get(session, project_id, spec.parent, lock="share")  # held, with its checkpoints
         if job is not None:
             return _parent_job(session, job, spec)
     model = models.resolve(session, project_id, spec.parent, lock="share")

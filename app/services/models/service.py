@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from app.contract.checkpoint import MODEL_FOLDER
-from app.contract.errors import Conflict, ErrorCode, NotFound, ServiceError
+from app.contract.errors import ErrorCode, NotFound, ServiceError
 from app.contract.inference import ModelReference
 from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
-from app.db import aliases, checkpoints, jobs, models
+from app.db import aliases, checkpoints, jobs, models, references
 from app.db.locking import Lock
 from app.db.session import Database, now
 from app.db.tables import CheckpointRow, DatasetRow, JobRow, ModelRow
-from app.services.files import Download, opened
+from app.services.deletion import Deletion, deletion_of, refuse_deletion
+from app.services.files import Download, opened, remove_files
 from app.services.idempotency import Record
 from app.services.jobs.lookup import job_of
 from app.services.models.aliases import check_alias
@@ -104,13 +105,22 @@ class Models:
         """Its files go too, unless they are those of a checkpoint that its job keeps. Raises Conflict while an alias, a
         child or a job needs the model."""
         with self.database.transaction() as session:
-            row = _model(session, project_id, ref, lock="update")
-            _check_unused(session, row)
+            row = _alone(session, _model(session, project_id, ref))
+            refuse_deletion(f"the model {row.id}", _needs(session, row))
             jobs.forget_model(session, row.id)
             models.delete(session, row)
-            prefix = None if _is_checkpoint(session, row) else str(row.reference["artifact_prefix"])
-        if prefix is not None:
-            self.store.delete_prefix(prefix)
+            keys = () if _is_checkpoint(session, row) else tuple(references.model_keys(row.reference))
+        remove_files(self.store, keys)
+
+    def deletion(self, project_id: str, ref: str) -> Deletion:
+        """What `delete` would do now."""
+        with self.database.reading() as session:
+            row = _model(session, project_id, ref)
+            needs, is_checkpoint = _needs(session, row), _is_checkpoint(session, row)
+        if is_checkpoint:
+            kept = f"The job {row.job_id} keeps the checkpoint of step {row.checkpoint_step}, and with it the files."
+            return deletion_of((), needs, [kept])
+        return deletion_of((entry["size_bytes"] for entry in row.reference["files"]), needs, [])
 
     def _description(self, checkpoint: CheckpointRow) -> ModelDescription:
         key = f"{checkpoint.artifact_prefix}/{MODEL_FOLDER}/{DESCRIPTION_NAME}"
@@ -153,18 +163,21 @@ def _checkpoint(session: Session, job_id: str, step: int) -> CheckpointRow:
     return row
 
 
-def _check_unused(session: Session, row: ModelRow) -> None:
+def _alone(session: Session, row: ModelRow) -> ModelRow:
+    """The model, locked after its job as those lock them who make a child. Raises NotFound where it went meanwhile."""
+    if row.job_id is not None:
+        jobs.get(session, row.project_id, row.job_id, lock="update")
+    return _model(session, row.project_id, row.id, lock="update")
+
+
+def _needs(session: Session, row: ModelRow) -> list[str]:
+    """What keeps the model from going, in sentences."""
     needs = {
         "Aliases point at it": aliases.of_models(session, [row.id]).get(row.id, []),
         "Models were fine-tuned from it": models.children_of(session, row.id),
         "Jobs that have not ended start from it": models.jobs_in_need(session, row),
     }
-    told = [f"{need}: {', '.join(names)}." for need, names in needs.items() if names]
-    if told:
-        raise Conflict(
-            f"The model {row.id} is in use. {' '.join(told)} Delete or cancel those first.",
-            code=ErrorCode.RESOURCE_IN_USE,
-        )
+    return [f"{need}: {', '.join(names)}." for need, names in needs.items() if names]
 
 
 def _is_checkpoint(session: Session, row: ModelRow) -> bool:

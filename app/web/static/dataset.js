@@ -1,11 +1,11 @@
 // One data set: its first records, and its end.
 
-import { attempt, call, say } from "./api.js";
-import { byId, confirmed, pageState } from "./dom.js";
-import { bytes } from "./format.js";
+import { call, say } from "./api.js";
+import { deleteAfterAsking } from "./deletion.js";
+import { byId, pageState } from "./dom.js";
 import { samplesTable } from "./samples.js";
 
-const { dataset, uses } = pageState();
+const { dataset } = pageState();
 
 async function showSamples() {
   try {
@@ -19,17 +19,8 @@ async function showSamples() {
 
 byId("limit").addEventListener("change", showSamples);
 
-byId("delete").addEventListener("click", async ({ target }) => {
-  const jobs = uses === 1 ? "The job that was" : `The ${uses} jobs that were`;
-  const told = [
-    `This frees ${bytes(dataset.size_bytes)}, unless another data set holds the same bytes.`,
-    uses ? `${jobs} trained on it and their models keep working, but cannot be retried or cloned.` : "No job has trained on it.",
-  ];
-  if (!(await confirmed(`Delete ${dataset.name}?`, told, "Delete the data set"))) return;
-  await attempt(target, async () => {
-    await call("DELETE", `/v1/datasets/${dataset.id}`);
-    location.assign("/datasets");
-  });
-});
+byId("delete").addEventListener("click", ({ target }) =>
+  deleteAfterAsking(target, { what: "data set", address: `/v1/datasets/${dataset.id}`, home: "/datasets" }),
+);
 
 showSamples();

@@ -54,7 +54,7 @@ export const copyable = (text, label) =>
     h("button", { type: "button", "data-copy": true }, "Copy"),
   );
 
-// Asks in a dialog; resolves to whether the answer was yes.
+// Asks in a dialog; resolves to whether the answer was yes. Without a `yes` it only tells.
 export function confirmed(title, paragraphs, yes) {
   const dialog = h(
     "dialog",
@@ -65,7 +65,7 @@ export function confirmed(title, paragraphs, yes) {
       "form",
       { method: "dialog", class: "actions" },
       h("button", { value: "no" }, "No, go back"),
-      h("button", { value: "yes", class: "danger" }, yes),
+      yes && h("button", { value: "yes", class: "danger" }, yes),
     ),
   );
   document.body.append(dialog);

@@ -2,6 +2,7 @@
 
 import { attempt, call, say } from "./api.js";
 import { Chart } from "./chart.js";
+import { deleteAfterAsking } from "./deletion.js";
 import { badge, byId, confirmed, framed, h, pageState } from "./dom.js";
 import { bytes, clock, count, duration, figure, whole, words } from "./format.js";
 import { lowest, smoothed, told } from "./series.js";
@@ -20,7 +21,9 @@ const ACTIONS = {
   resume: { name: "Resume", when: new Set(["paused"]) },
   retry: { name: "Retry", when: new Set(["failed", "cancelled"]) },
   cancel: { name: "Cancel", when: new Set(["waiting", "queued", "running", "pausing", "paused"]) },
+  delete: { name: "Delete", when: TERMINAL },
 };
+const DANGEROUS = new Set(["cancel", "delete"]);
 
 const state = pageState();
 let { job, checkpoints, artifacts } = state;
@@ -44,7 +47,7 @@ function showJob() {
 function showActions() {
   const buttons = Object.entries(ACTIONS)
     .filter(([, { when }]) => when.has(job.status))
-    .map(([action, { name }]) => h("button", { type: "button", "data-action": action, class: action === "cancel" ? "danger" : null }, name));
+    .map(([action, { name }]) => h("button", { type: "button", "data-action": action, class: DANGEROUS.has(action) ? "danger" : null }, name));
   const links = [
     job.model_id && h("a", { class: "button primary", href: `/models/${job.model_id}` }, "Open the model"),
     !["failed", "cancelled"].includes(job.status) && h("a", { class: "button", href: `/jobs/new?parent=${job.id}` }, "Fine-tune this"),
@@ -58,6 +61,10 @@ function showActions() {
 byId("actions").addEventListener("click", async ({ target }) => {
   const { action } = target.dataset;
   if (!action) return;
+  if (action === "delete") {
+    await deleteAfterAsking(target, { what: "job", address, home: "/" });
+    return;
+  }
   const told = ["It stops for good and keeps its checkpoints. It can be retried from the last of them."];
   if (action === "cancel" && !(await confirmed("Cancel this job?", told, "Cancel the job"))) return;
   await attempt(target, async () => {

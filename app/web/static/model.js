@@ -1,8 +1,8 @@
 // One model: the names that point at it, a place to try it, and its end.
 
 import { attempt, call } from "./api.js";
-import { byId, confirmed, h, pageState } from "./dom.js";
-import { bytes } from "./format.js";
+import { deleteAfterAsking } from "./deletion.js";
+import { byId, h, pageState } from "./dom.js";
 import { playground } from "./playground.js";
 
 let { model } = pageState();
@@ -34,17 +34,7 @@ byId("add").addEventListener("submit", async (event) => {
   });
 });
 
-byId("delete").addEventListener("click", async ({ target }) => {
-  const told = [
-    `This frees up to ${bytes(model.size_bytes)}. The job that made it keeps its checkpoints.`,
-    "It is refused while an alias, another model or an unfinished job needs the model.",
-  ];
-  if (!(await confirmed("Delete this model?", told, "Delete the model"))) return;
-  await attempt(target, async () => {
-    await call("DELETE", address);
-    location.assign("/models");
-  });
-});
+byId("delete").addEventListener("click", ({ target }) => deleteAfterAsking(target, { what: "model", address, home: "/models" }));
 
 showAliases();
 byId("playground").append(playground(model));

@@ -10,12 +10,10 @@ from starlette.testclient import TestClient
 
 from app.api.auth import SESSION_COOKIE
 from app.contract.job import JobStatus
-from app.db import artifacts
-from app.db.session import Database, now
-from app.db.tables import JobRow
+from app.db.session import Database
 from app.services.keys import Keys
 from app.storage import FolderStore
-from tests.factories import language_model_spec, make_checkpoint, make_dataset, make_job, make_model, put
+from tests.factories import language_model_spec, make_artifact, make_checkpoint, make_dataset, make_job, make_model, put
 from tests.support.routes import operations, pages
 
 RESOURCES = ("{dataset_id}", "{job_id}", "{model}", "{key_id}")
@@ -68,22 +66,6 @@ def two(client: TestClient, database: Database, store: FolderStore) -> Two:
     two.ids |= {"{dataset_id}": dataset.id, "{job_id}": job.id, "{model}": model.id, "{key_id}": spare.id}
     assert two.call(owner, "PUT", "/v1/models/{model}/aliases/best", {}).status_code == 200
     return two
-
-
-def make_artifact(database: Database, store: FolderStore, job: JobRow) -> None:
-    key = f"{job.project_id}/jobs/{job.id}/attempt-1/artifacts/a.txt"
-    stored = put(store, key, b"mine")
-    with database.transaction() as session:
-        artifacts.upsert(
-            session,
-            job_id=job.id,
-            name="a.txt",
-            key=key,
-            media_type="text/plain",
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            at=now(session),
-        )
 
 
 def told(answer: httpx2.Response, ids: dict[str, str]) -> tuple[int, str, str]:

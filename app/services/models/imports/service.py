@@ -13,6 +13,7 @@ from app.contract.base import Contract, PlainText
 from app.contract.checkpoint import FileEntry
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest, Unavailable
 from app.contract.inference import ModelReference
+from app.contract.layout import model_prefix
 from app.contract.model_folder import (
     CONFIG_NAME,
     DESCRIPTION_NAME,
@@ -89,7 +90,7 @@ class Imports:
         with ExitStack() as stack, uploaded_folder(upload) as folder:
             judged = self._judged(folder, stack)
             model_id = new_id("model")
-            prefix = f"{project_id}/models/{model_id}"
+            prefix = model_prefix(project_id, model_id)
             with self._stored(prefix, judged.files):
                 return self._registered(asked, judged.description, _reference(model_id, prefix, judged), record)
 
