@@ -170,7 +170,8 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
     ),
     ErrorCode.STALLED: Explanation(
         "The training made no progress",
-        "The training process lived, but told nothing for longer than it may.",
+        "The training process lived, but took no step for longer than it may, or told nothing while it prepared its "
+        "data. What it printed meanwhile does not count.",
         "Retry the job: it goes on from its last checkpoint. The operator can raise PRETUNE_STALL_SECONDS.",
     ),
     ErrorCode.TIME_LIMIT: Explanation(

@@ -77,6 +77,7 @@ class Script:
     kill_at: int = 0
     exit_at: int = 0
     hang_at: int = 0
+    chatter_at: int = 0
     spin_at: int = 0
     fail_at: int = 0
     orphan_at: int = 0
@@ -149,6 +150,7 @@ class Training:
             subprocess.Popen(["sleep", "600"], close_fds=False, stdin=subprocess.DEVNULL)
         if self._step == script.garbage_at:
             self._report.write("this is no report line\n")
+        self._fail()
         match self._step:
             case script.kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -156,17 +158,29 @@ class Training:
                 sys.exit(1)
             case script.hang_at:
                 time.sleep(600)
+            case script.chatter_at:
+                self._chatter()
             case script.spin_at:
                 _spin()
-            case script.fail_at:
-                error = JobError(code=ErrorCode.BAD_DATA, message="Row 17 is no row.", fault=Fault.USER)
-                self._fail(error)
-            case script.out_of_memory_at if self._micro_batch_size() > script.fitting_examples:
-                self._fail(JobError(code=ErrorCode.OUT_OF_MEMORY, message="Memory ran out.", fault=Fault.USER))
 
-    def _fail(self, error: JobError) -> NoReturn:
-        self._say(FailedLine(error=error))
+    def _fail(self) -> None:
+        match self._step:
+            case self._script.fail_at:
+                code, message = ErrorCode.BAD_DATA, "Row 17 is no row."
+            case self._script.out_of_memory_at if self._micro_batch_size() > self._script.fitting_examples:
+                code, message = ErrorCode.OUT_OF_MEMORY, "Memory ran out."
+            case _:
+                return
+        self._say(FailedLine(error=JobError(code=code, message=message, fault=Fault.USER)))
         sys.exit(EXIT_FAILED)
+
+    def _chatter(self) -> NoReturn:
+        """Says much and does nothing."""
+        while True:
+            self._say(LogLine(message="still here"))
+            self._say(MetricsLine(step=self._step, values={}))
+            print("still here", flush=True)  # noqa: T201  as a library would
+            time.sleep(0.05)
 
     def _micro_batch_size(self) -> int:
         training = self._assignment.spec.training

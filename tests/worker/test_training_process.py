@@ -1,6 +1,7 @@
 """A real training process: its lines, its signals, its exit codes."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -137,6 +138,17 @@ def test_records_that_cannot_be_read_are_told_where_they_lie(process: TrainingPr
 
     assert (error.code, error.fault) == (ErrorCode.BAD_DATA, Fault.USER)
     assert "line 2" in error.message
+
+
+@pytest.mark.slow
+def test_a_disk_that_takes_no_checkpoint_is_not_the_users_to_mend(process: TrainingProcess, tmp_path: Path) -> None:
+    """The kernel refuses larger files, as a full disk would; the model's weights are the first."""
+    resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    error = _failure(process, _assignment(tmp_path, duration={"steps": 2}))
+
+    assert (error.code, error.fault) == (ErrorCode.DISK_FULL, Fault.INFRASTRUCTURE)
+    assert not list((tmp_path / "output" / "checkpoints").iterdir()), "what it had begun is gone"
 
 
 def test_what_nobody_foresaw_is_told_too_and_its_traceback_is_in_the_log(

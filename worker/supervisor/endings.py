@@ -81,7 +81,8 @@ def _out_of_memory(exit_code: int) -> JobError:
 def _stalled(stall_seconds: float) -> JobError:
     return JobError(
         code=ErrorCode.STALLED,
-        message=f"The training process made no progress for {stall_seconds:g} seconds and was ended.",
+        message=f"The training process took no step for {stall_seconds:g} seconds and was ended. A retry goes "
+        "on from the last checkpoint.",
         fault=Fault.INFRASTRUCTURE,
     )
 

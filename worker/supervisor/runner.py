@@ -155,7 +155,7 @@ class _Attempt:
             with self.watch.over(child):
                 child.assign(prepared.assignment)
                 for line in child.lines():
-                    with self.watch.handling():
+                    with self.watch.handling(line):
                         reports.accept(line)
                 child.wait(EXIT_SECONDS)
         finally:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Self
 
+from app.contract.messages import ReportLine
 from worker.supervisor.child import TrainingChild
 from worker.supervisor.lease import LeaseKeeper
+from worker.supervisor.progress_signs import ProgressSigns
 
 TICK_SECONDS = 0.1
 
@@ -31,7 +33,7 @@ class Ending(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A process that says nothing for `stall_seconds` is stalled; one asked to end has its grace for a checkpoint.
+    """A process that shows no progress for `stall_seconds` is stalled; one asked to end has its grace for a checkpoint.
     At the monotonic time `run_until`, the job has run for its `time_limit_seconds`."""
 
     stall_seconds: float
@@ -60,7 +62,8 @@ class Watch:
         self._lock = threading.Lock()
         self._child: TrainingChild | None = None
         self._kill_at: float | None = None
-        self._heard_at: float | None = None
+        self._signs = ProgressSigns()
+        self._idle_since: float | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self.ending: Ending | None = None
@@ -77,7 +80,7 @@ class Watch:
     def over(self, child: TrainingChild) -> Iterator[None]:
         """The time in which `child` may be signalled."""
         with self._lock:
-            self._child, self._heard_at = child, time.monotonic()
+            self._child, self._idle_since = child, time.monotonic()
             if self.ending is not None:
                 self._ask_to_end(child)
         try:
@@ -87,13 +90,16 @@ class Watch:
                 self._child = None
 
     @contextmanager
-    def handling(self) -> Iterator[None]:
-        """A line of the process is being handled: its silence meanwhile is ours."""
-        self._heard_at = None
+    def handling(self, line: ReportLine) -> Iterator[None]:
+        """The line is being handled: that the process does nothing meanwhile is our doing."""
+        assert self._idle_since is not None
+        idle_since, began_at = self._idle_since, time.monotonic()
+        self._idle_since = None
         try:
             yield
         finally:
-            self._heard_at = time.monotonic()
+            ended_at = time.monotonic()
+            self._idle_since = ended_at if self._signs.shown_by(line) else idle_since + ended_at - began_at
 
     def _run(self) -> None:
         while not self._closed.wait(TICK_SECONDS):
@@ -115,8 +121,8 @@ class Watch:
         return Ending.PAUSE if self._lease.stop_request == "pause" else None
 
     def _is_stalled(self) -> bool:
-        heard_at = self._heard_at
-        return heard_at is not None and time.monotonic() - heard_at > self.limits.stall_seconds
+        idle_since = self._idle_since
+        return idle_since is not None and time.monotonic() - idle_since > self.limits.stall_seconds
 
     def _end(self, wanted: Ending | None) -> None:
         is_new = wanted is not None and (self.ending is None or wanted > self.ending)
