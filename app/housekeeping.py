@@ -4,9 +4,9 @@ A duty first looks, in a transaction that cannot write, whether there is anythin
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,8 +15,10 @@ from sqlalchemy.orm import Session
 from app.db import duties, idempotency, queue, workers
 from app.db.session import Database, now
 from app.dispatch import Dispatcher, queues_for
+from app.services.garbage import Garbage
 from app.services.idempotency import KEPT_FOR
 from app.settings import Settings
+from app.storage import ArtifactStore
 
 SWEEP_SECONDS = 600.0
 WORKER_FORGOTTEN_AFTER = timedelta(hours=24)
@@ -31,19 +33,21 @@ class Duty:
     name: str
     every_seconds: float
     is_due: Callable[[Session, datetime], bool]
-    work: Callable[[Session, datetime], Collection[str]]
+    work: Callable[[Database], Collection[str]]
 
 
 class Housekeeping:
     """For one thread, but for `release_waiting`, which any may call."""
 
-    def __init__(self, database: Database, dispatcher: Dispatcher, settings: Settings, *, owner: str) -> None:
+    def __init__(
+        self, database: Database, dispatcher: Dispatcher, settings: Settings, duties: Sequence[Duty], *, owner: str
+    ) -> None:
         self._database = database
         self._dispatcher = dispatcher
         self._settings = settings
         self._owner = owner
-        self._duties = self._all_duties()
-        self._next_at = dict.fromkeys((duty.name for duty in self._duties), 0.0)
+        self._duties = duties
+        self._next_at = dict.fromkeys((duty.name for duty in duties), 0.0)
 
     def round(self) -> None:
         """Do what is due. A failure of the database waits for the next round."""
@@ -73,9 +77,7 @@ class Housekeeping:
         with self._database.transaction() as session:
             if not duties.acquire(session, duty.name, self._owner, at=now(session), seconds=lease_seconds):
                 return
-        with self._database.transaction() as session:
-            devices = duty.work(session, now(session))
-        self._wake(devices)
+        self._wake(duty.work(self._database))
 
     def _wake(self, devices: Collection[str]) -> None:
         if not devices:
@@ -85,15 +87,35 @@ class Housekeeping:
             live_queues = workers.live_queues(session, since)
         self._dispatcher.wake(sorted({name for device in devices for name in queues_for(device, live_queues)}))
 
-    def _all_duties(self) -> tuple[Duty, ...]:
-        often = self._settings.housekeeping_seconds
-        max_lost = self._settings.max_lost_attempts
-        return (
-            Duty("expired_leases", often, queue.any_expired, lambda s, at: queue.requeue_expired(s, at, max_lost)),
-            Duty("waiting_jobs", often, lambda s, _: queue.any_released(s), queue.release_waiting),
-            Duty("stale_wakes", often, queue.any_stale, queue.take_stale),
-            Duty("sweep", SWEEP_SECONDS, lambda _s, _at: True, _sweep),
-        )
+
+def prompt_duties(settings: Settings) -> tuple[Duty, ...]:
+    """Those that take a moment, and that jobs wait for."""
+    often, max_lost = settings.housekeeping_seconds, settings.max_lost_attempts
+    requeue = _in_transaction(lambda session, at: queue.requeue_expired(session, at, max_lost))
+    return (
+        Duty("expired_leases", often, queue.any_expired, requeue),
+        Duty("waiting_jobs", often, lambda s, _: queue.any_released(s), _in_transaction(queue.release_waiting)),
+        Duty("stale_wakes", often, queue.any_stale, _in_transaction(queue.take_stale)),
+        Duty("sweep", SWEEP_SECONDS, lambda _s, _at: True, _in_transaction(_sweep)),
+    )
+
+
+def slow_duties(store: ArtifactStore, settings: Settings, stop: Callable[[], bool]) -> tuple[Duty, ...]:
+    """Those that look at every file. They end early where `stop` says so."""
+
+    def collect(database: Database) -> Collection[str]:
+        Garbage(database, store).collect(datetime.now(UTC) - timedelta(seconds=settings.garbage_age_seconds), stop)
+        return ()
+
+    return (Duty("garbage", settings.garbage_seconds, lambda _s, _at: True, collect),)
+
+
+def _in_transaction(work: Callable[[Session, datetime], Collection[str]]) -> Callable[[Database], Collection[str]]:
+    def done(database: Database) -> Collection[str]:
+        with database.transaction() as session:
+            return work(session, now(session))
+
+    return done
 
 
 def _sweep(session: Session, at: datetime) -> Collection[str]:

@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     max_lost_attempts: int = 3
     idle_poll_seconds: float = 2.0
     housekeeping_seconds: float = 2.0
+    garbage_seconds: float = Field(default=3_600.0, description="Between two looks for files that no row refers to.")
+    garbage_age_seconds: float = Field(default=86_400.0, description="Such files are left alone for so long.")
     training_memory_bytes: int | None = Field(default=None, description="RLIMIT_AS of a training process.")
 
     # inference

@@ -160,7 +160,7 @@ class Datasets:
         with self.database.transaction() as session:
             datasets.lock_blob(session, key)
             if not datasets.blob_in_use(session, key):
-                self.store.delete_prefix(key)
+                remove_files(self.store, [key])
 
     def _opened(self, row: DatasetRow) -> BinaryIO:
         return opened(self.store, row.blob_key, f"the data set {row.id}")

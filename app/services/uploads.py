@@ -1,12 +1,12 @@
 """Uploaded files on their way in: written to scratch as they arrive, counted and digested. Knows no HTTP.
 
-Each file is locked while its process lives, so that a sweep can tell the leavings of a crash from work in progress.
+Each file is locked while its process lives, so that a sweep can tell the leavings of a crash from work in progress. It
+has its name only then: without a lock nobody writes to it any more.
 """
 
 import fcntl
 import hashlib
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,9 +16,6 @@ from uuid import uuid4
 
 from app.contract.errors import PayloadTooLarge, Unavailable
 from app.settings import Settings
-
-#: Younger files may not have been locked yet.
-SWEEP_AGE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +41,10 @@ class IncomingFile:
         self._max_bytes = max_bytes
         self._digest = hashlib.sha256()
         self._size_bytes = 0
-        self._file = self._path.open("xb")
+        unlocked = self._path.with_suffix(".new")
+        self._file = unlocked.open("xb")
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        unlocked.rename(self._path)
 
     def __enter__(self) -> "IncomingFile":
         return self
@@ -101,12 +100,9 @@ def sweep(folder: Path) -> int:
 
 def _remove_if_left(path: Path) -> int:
     with path.open("rb") as file:
-        facts = os.fstat(file.fileno())
-        if time.time() - facts.st_mtime < SWEEP_AGE_SECONDS:
-            return 0
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return 0
         path.unlink()
-        return facts.st_size
+        return os.fstat(file.fileno()).st_size

@@ -7,13 +7,15 @@ from typing import cast
 import pytest
 
 from app.contract.job import JobStatus
+from app.contract.layout import blob_key
 from app.db import attempts, duties
 from app.db.session import Database, now
 from app.db.tables import DutyLeaseRow
 from app.dispatch import Dispatcher
-from app.housekeeping import Housekeeping
+from app.housekeeping import Housekeeping, prompt_duties, slow_duties
 from app.settings import Settings
 from app.storage import FolderStore
+from tests.factories import put
 from tests.support.training_jobs import TrainingJobs
 
 
@@ -40,7 +42,7 @@ def dispatcher() -> RecordingDispatcher:
 @pytest.fixture
 def housekeeping(database: Database, dispatcher: RecordingDispatcher) -> Housekeeping:
     settings = Settings(housekeeping_seconds=0.0, max_lost_attempts=3)
-    return Housekeeping(database, cast("Dispatcher", dispatcher), settings, owner="wrk_a")
+    return Housekeeping(database, cast("Dispatcher", dispatcher), settings, prompt_duties(settings), owner="wrk_a")
 
 
 def lose_a_worker(database: Database) -> None:
@@ -87,3 +89,20 @@ def test_where_nothing_is_due_no_duty_is_taken(
     housekeeping.round()
     with database.reading() as session:
         assert [row.name for row in session.query(DutyLeaseRow)] == ["sweep"]
+
+
+def test_files_that_no_row_refers_to_are_collected_by_a_duty(
+    database: Database, dispatcher: RecordingDispatcher, tmp_path: Path
+) -> None:
+    store = FolderStore(tmp_path / "artifacts")
+    put(store, blob_key("default", "0" * 64), b"left")
+    settings = Settings(garbage_seconds=0.0, garbage_age_seconds=3_600.0)
+
+    def collect(settings: Settings) -> None:
+        duties = slow_duties(store, settings, stop=lambda: False)
+        Housekeeping(database, cast("Dispatcher", dispatcher), settings, duties, owner="wrk_a").round()
+
+    collect(settings)
+    assert len(list(store.list(""))) == 1
+    collect(settings.model_copy(update={"garbage_age_seconds": -3_600.0}))
+    assert list(store.list("")) == []

@@ -1,6 +1,8 @@
 """Brings what an attempt needs to local paths, verified byte by byte. Decides nothing about jobs."""
 
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,6 +11,9 @@ from app.contract.inference import ModelReference
 from app.contract.messages import DatasetInput
 from app.db.tables import DatasetRow
 from app.storage import ArtifactStore
+
+#: A file that nobody has written to for so long does not arrive any more.
+ARRIVAL_SECONDS = 86_400.0
 
 
 class Corrupted(Exception):
@@ -24,6 +29,14 @@ def fetch_dataset(store: ArtifactStore, row: DatasetRow, cache_dir: Path) -> Dat
         fetch_file(store, row.blob_key, expected, arriving)
         arriving.replace(path)
     return DatasetInput(path=path, filename=row.filename, kind=row.kind, columns=row.columns, sha256=row.sha256)
+
+
+def sweep_arrivals(cache_dir: Path) -> None:
+    """Remove what processes that died left half fetched in the cache."""
+    for path in (cache_dir / "datasets").glob(".*"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ARRIVAL_SECONDS:
+                path.unlink()
 
 
 def fetch_model(store: ArtifactStore, reference: ModelReference, folder: Path) -> Path:

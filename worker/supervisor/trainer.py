@@ -1,11 +1,12 @@
 """One trainer: its slots, its spare processes, its threads. Put together here, started and stopped by Celery's signals.
 
-Threads: `poll-N` look for work that no message told of; `upkeep` says that we live and does the recurrent duties.
+Threads: `poll-N` look for work that no message told of; `upkeep` says that we live and does the recurrent duties,
+`sweeper` those that take long.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,13 +16,14 @@ from app.db import workers
 from app.db.ids import new_id
 from app.db.session import Database, now
 from app.dispatch import Dispatcher, queues_for
-from app.housekeeping import Housekeeping
+from app.housekeeping import Duty, Housekeeping, prompt_duties, slow_duties
 from app.processes import ChildStarter
 from app.settings import Settings
 from app.storage import FolderStore
 from worker.supervisor.child import TRAINING_COMMAND, ChildOptions, TrainingChild, start_child
 from worker.supervisor.device import claimable_devices, detect_device, queues_of
 from worker.supervisor.environment import source_root, training_environment
+from worker.supervisor.inputs import sweep_arrivals
 from worker.supervisor.room import free_room, tell_shortage
 from worker.supervisor.runner import Runner, claim_next
 from worker.supervisor.scratch import Scratch
@@ -43,7 +45,7 @@ class Trainer:
         self._device = detect_device(settings.device)
         self._database = Database(settings.resolved_database_url)
         self._dispatcher = Dispatcher(settings)
-        self._housekeeping = Housekeeping(self._database, self._dispatcher, settings, owner=self.id)
+        self._store = FolderStore(settings.artifacts_dir)
         self._scratch = Scratch(settings.scratch_dir, self.id)
         self._starter = ChildStarter()
         self._options = ChildOptions(
@@ -51,18 +53,20 @@ class Trainer:
         )
         self._shutdown = threading.Event()
         self._stopped = False
+        self._housekeeping = self._duties(prompt_duties(settings))
+        self._collecting = self._duties(slow_duties(self._store, settings, self._shutdown.is_set))
         self._spares = Spares(self._start_child, settings.slots)
         self._runner = Runner(
             settings=settings,
             database=self._database,
-            store=FolderStore(settings.artifacts_dir),
+            store=self._store,
             spares=self._spares,
             scratch=self._scratch,
             shutdown=self._shutdown,
             settled=self._settled,
         )
         self._slots = Slots(settings.slots, self._run_next, self._shutdown)
-        self._threads = [self._thread("upkeep", self._upkeep)]
+        self._threads = [self._thread("upkeep", self._upkeep), self._thread("sweeper", self._sweep)]
         self._threads += [self._thread(f"poll-{number}", self._poll) for number in range(settings.slots)]
 
     def start(self) -> None:
@@ -127,11 +131,28 @@ class Trainer:
             self.fill()
 
     def _upkeep(self) -> None:
-        every_seconds: dict[Callable[[], object], float] = {
-            self._beat: self._settings.heartbeat_seconds,
-            self._housekeeping.round: self._settings.housekeeping_seconds,
-            self._scratch.sweep: SWEEP_SECONDS,
-        }
+        self._do_until_shutdown(
+            {
+                self._beat: self._settings.heartbeat_seconds,
+                self._housekeeping.round: self._settings.housekeeping_seconds,
+            }
+        )
+        self._guarded(self._say_goodbye)
+
+    def _sweep(self) -> None:
+        """What may take long, so that heartbeats do not wait for it."""
+        self._do_until_shutdown(
+            {
+                self._scratch.sweep: SWEEP_SECONDS,
+                self._sweep_cache: SWEEP_SECONDS,
+                self._collecting.round: min(SWEEP_SECONDS, self._settings.garbage_seconds),
+            }
+        )
+
+    def _sweep_cache(self) -> None:
+        sweep_arrivals(self._settings.cache_dir)
+
+    def _do_until_shutdown(self, every_seconds: Mapping[Callable[[], object], float]) -> None:
         due_at = dict.fromkeys(every_seconds, 0.0)
         while True:
             for chore, seconds in every_seconds.items():
@@ -140,7 +161,6 @@ class Trainer:
                     self._guarded(chore)
             if self._shutdown.wait(min(UPKEEP_TICK_SECONDS, *every_seconds.values())):
                 break
-        self._guarded(self._say_goodbye)
 
     def _beat(self) -> None:
         with self._database.transaction() as session:
@@ -164,6 +184,9 @@ class Trainer:
             chore()
         except Exception:  # noqa: BLE001  the edge of a thread whose end would look like the trainer's death
             _log.exception("chore_failed", chore=chore.__name__)
+
+    def _duties(self, duties: Sequence[Duty]) -> Housekeeping:
+        return Housekeeping(self._database, self._dispatcher, self._settings, duties, owner=self.id)
 
     def _thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
         return threading.Thread(target=target, name=name)

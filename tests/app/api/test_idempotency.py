@@ -21,7 +21,7 @@ from app.db.ids import new_id
 from app.db.session import Database, now
 from app.db.tables import DEFAULT_PROJECT_ID, DatasetRow, IdempotencyRow, JobRow, ModelRow, Row
 from app.dispatch import Dispatcher
-from app.housekeeping import Housekeeping
+from app.housekeeping import Housekeeping, prompt_duties
 from app.services.idempotency import ABANDONED_AFTER, KEPT_FOR, Answer, Idempotency, Record
 from app.services.jobs import Jobs, JobView
 from app.services.keys import Keys
@@ -276,6 +276,6 @@ def test_housekeeping_forgets_the_old_ones(
     age(database, KEPT_FOR + timedelta(minutes=1))
     client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "new"})
     with closing(Dispatcher(settings)) as dispatcher:
-        Housekeeping(database, dispatcher, settings, owner="wrk_a").round()
+        Housekeeping(database, dispatcher, settings, prompt_duties(settings), owner="wrk_a").round()
     with database.reading() as session:
         assert session.scalars(select(IdempotencyRow.key)).all() == ["new"]

@@ -1,16 +1,13 @@
 """Uploads on their way in leave nothing behind, not even after a crash."""
 
-import fcntl
 import hashlib
-import os
 import resource
-import time
 from pathlib import Path
 
 import pytest
 
 from app.contract.errors import PayloadTooLarge, Unavailable
-from app.services.uploads import SWEEP_AGE_SECONDS, IncomingFile, base_name, sweep
+from app.services.uploads import IncomingFile, base_name, sweep
 
 
 def test_an_upload_is_counted_and_digested_as_it_comes(tmp_path: Path) -> None:
@@ -58,14 +55,10 @@ def test_only_the_base_name_of_a_file_is_kept(given: str, kept: str) -> None:
 
 
 def test_a_sweep_takes_what_a_crash_left_and_no_work_in_progress(tmp_path: Path) -> None:
-    old = time.time() - 2 * SWEEP_AGE_SECONDS
-    left, busy, fresh = (tmp_path / f"{name}.upload" for name in ("left", "busy", "fresh"))
-    for path in (left, busy, fresh):
-        path.write_bytes(b"12345")
-    os.utime(left, (old, old))
-    os.utime(busy, (old, old))
-    with busy.open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    (tmp_path / "left.upload").write_bytes(b"12345")
+    with IncomingFile(tmp_path, 100) as incoming:
+        incoming.write(b"abc")
         assert sweep(tmp_path) == 5
-    assert sorted(tmp_path.iterdir()) == [busy, fresh]
+        busy = incoming.finished("x.txt").path
+        assert list(tmp_path.iterdir()) == [busy]
     assert sweep(tmp_path / "never-made") == 0

@@ -26,6 +26,7 @@ from app.contract.tensors import body_prefix, stock_tensors
 from app.db import aliases, models
 from app.db.ids import new_id
 from app.db.session import Database, now
+from app.services.files import remove_files
 from app.services.idempotency import Record
 from app.services.models.aliases import check_alias
 from app.services.models.imports.description import Described, described
@@ -143,10 +144,10 @@ class Imports:
                 self.store.put(f"{prefix}/{name}", file.path)
             yield
         except OSError as error:
-            self.store.delete_prefix(prefix)
+            remove_files(self.store, [prefix])
             raise Unavailable(f"The model cannot be stored now: {error.strerror}.") from error
         except BaseException:
-            self.store.delete_prefix(prefix)
+            remove_files(self.store, [prefix])
             raise
 
     def _registered(
