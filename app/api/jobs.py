@@ -200,7 +200,7 @@ def list_job_artifacts(job_id: JobId, caller: Reader, results: ResultsService) -
 @router.get(
     "/{job_id}/artifacts/{name:path}",
     response_class=StreamingResponse,
-    responses=NOT_FOUND | {200: {"content": {"application/octet-stream": {}}}},
+    responses=NOT_FOUND | {200: {"content": {"*/*": {}}}},
 )
 def download_job_artifact(job_id: JobId, name: PlainText, caller: Reader, results: ResultsService) -> Response:
     """One of those files."""

@@ -50,8 +50,8 @@ class RunningService:
     def output(self) -> str:
         return self._output.read_text()
 
-    def api(self) -> Api:
-        return Api(self.url)
+    def api(self, key: str | None = None) -> Api:
+        return Api(self.url, key)
 
     def members(self) -> dict[str, int]:
         """The pids of the children by name."""

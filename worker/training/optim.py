@@ -60,7 +60,8 @@ def _torch_optimizer(groups: list[dict[str, Any]], spec: specs.Optimizer) -> tor
         case specs.Adam():
             return torch.optim.Adam(groups, spec.learning_rate, spec.betas, fused=True)
         case specs.Sgd():
-            return torch.optim.SGD(groups, spec.learning_rate, spec.momentum, fused=True)
+            # Not fused: that breaks where parameters with and without momentum meet, as when a layer thaws.
+            return torch.optim.SGD(groups, spec.learning_rate, spec.momentum, foreach=True)
         case _:
             assert_never(spec)
 

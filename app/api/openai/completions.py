@@ -31,6 +31,7 @@ router = APIRouter(prefix=f"{PREFIX}/completions", tags=["openai"])
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
     400: {"description": "A field asks for what is not supported here."},
+    404: {"description": "This project has no such model or alias."},
 }
 
 

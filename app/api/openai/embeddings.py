@@ -55,7 +55,13 @@ class EmbeddingList(Contract):
     usage: EmbeddingUsage = EmbeddingUsage()
 
 
-@router.post("", response_model=EmbeddingList, responses={400: {"description": "A field is not supported here."}})
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "A field is not supported here."},
+    404: {"description": "This project has no such model or alias."},
+}
+
+
+@router.post("", response_model=EmbeddingList, responses=REFUSALS)
 async def create_openai_embeddings(
     body: EmbeddingRequest,
     request: Request,

@@ -12,6 +12,8 @@ from app.contract.base import Contract
 DATASET_ID_PATTERN = r"^ds_[0-9a-f]{32}$"
 Count = Annotated[int, Field(ge=1, le=10**12)]
 LearningRate = Annotated[float, Field(gt=0.0, le=100.0)]
+#: What of a running mean of gradients stays in a step.
+Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Duration(Contract):
@@ -34,7 +36,7 @@ class AdamW(Contract):
 
     type: Literal["adamw"] = "adamw"
     learning_rate: LearningRate = 1e-3
-    betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.95)
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.95)
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.1
 
 
@@ -43,7 +45,7 @@ class Adam(Contract):
 
     type: Literal["adam"] = "adam"
     learning_rate: LearningRate = 1e-3
-    betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.999)
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
 
 

@@ -73,7 +73,7 @@ def _check_durations(spec: PretrainSpec | FinetuneSpec, body: BodyDescription) -
         if duration is not None and duration.tokens is not None:
             raise _refused(
                 f"{location.split('.')[-1]} is given as {duration.tokens} tokens, and {spec.method.type} on "
-                f"{body.input}s counts none. Give it in steps or epochs.",
+                f"{body.input} examples counts none. Give it in steps or epochs.",
                 f"{location}.tokens",
             )
 

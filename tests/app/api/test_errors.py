@@ -138,6 +138,7 @@ def test_a_wrong_method_is_told_at_its_place(
         ({"duration": {"steps": 1, "epochs": 1.0}}, "training.duration", "exactly one"),
         ({"optimizer": {"type": "adan"}}, "training.optimizer.type", "Did you mean adam?"),
         ({"optimizer": {"type": "sgd", "betas": [0.9, 0.9]}}, "training.optimizer.betas", "There are: type, learning"),
+        ({"optimizer": {"betas": [0.9, 1.0]}}, "training.optimizer.betas.1", "less than 1, not 1.0"),
         ({"evaluate_every": {"step": 5}}, "training.evaluate_every.step", "Did you mean steps?"),
         ({"compile": "never"}, "training.compile", "'auto' or a valid boolean, not \"never\""),
         ({"seed": 10**30}, "training.seed", "less than"),

@@ -134,3 +134,26 @@ def test_a_restored_optimizer_goes_on_exactly(kind: str) -> None:
     steps(second, parts, range(4, 10))
 
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(parts, whole, strict=True))
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_parameter_may_join_later(kind: str) -> None:
+    """A layer that thaws has no state of the steps before; its own first step is as any first step."""
+    early, late = _parameters()[0], nn.Parameter(torch.ones(3, 4))
+    started = late.detach().clone()
+    alone = nn.Parameter(torch.ones(3, 4))
+    options = _options(duration={"steps": 9}, optimizer={"type": kind, "learning_rate": 0.1, "weight_decay": 0.0})
+    optimizer, fresh = (
+        ScheduledOptimizer([RatedParameters(group, 1.0)], options, 9) for group in ([early, late], [alone])
+    )
+    for parameters in ([early], [early, late]):
+        optimizer.prepare(0)
+        for parameter in parameters:
+            parameter.grad = torch.ones(3, 4) / 100
+        optimizer.apply()
+    fresh.prepare(0)
+    alone.grad = torch.ones(3, 4) / 100
+    fresh.apply()
+
+    assert not torch.equal(late, started)
+    torch.testing.assert_close(late, alone, rtol=0, atol=0)
