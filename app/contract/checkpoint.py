@@ -26,7 +26,7 @@ class FileEntry(Contract):
 
 
 class Environment(Contract):
-    """What a byte-equal resume depends on besides the seed."""
+    """What a byte-equal resume depends on besides the seed. `device` is `cpu`, or `cuda` with the name of the GPU."""
 
     torch: str
     cpu_capability: str

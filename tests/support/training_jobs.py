@@ -186,6 +186,10 @@ class TrainingJobs:
 
         wait_until(reached, timeout_seconds, f"{job_id} should reach step {step}")
 
+    def wait_for_attempt(self, job_id: str, number: int) -> None:
+        """To be claimed: all that the one before reported has been written."""
+        wait_until(lambda: self.get(job_id).attempt >= number, 60.0, f"attempt {number} of {job_id} should begin")
+
     def wait_for_checkpoint(self, job_id: str, step: int) -> None:
         def published() -> bool:
             return any(row.step == step for row in self.checkpoints(job_id))
@@ -235,8 +239,11 @@ class TrainingJobs:
         return self.read(f"{self.model(job_id).reference['artifact_prefix']}/model.safetensors")
 
     def read(self, key: str) -> str:
+        return self.read_bytes(key).decode()
+
+    def read_bytes(self, key: str) -> bytes:
         with self.store.open(key) as file:
-            return file.read().decode()
+            return file.read()
 
     def overwrite(self, key: str, data: bytes) -> None:
         """What a failing disk does."""

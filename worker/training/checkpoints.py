@@ -27,11 +27,12 @@ _STATE_NAME = "state.pt"
 
 
 def environment(device: str) -> Environment:
+    """Of this process. A GPU is told by its name: another model may sum in another order."""
     return Environment(
         torch=torch.__version__,
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
         num_threads=torch.get_num_threads(),
-        device=device,
+        device=device if device == "cpu" else f"{device} ({torch.cuda.get_device_name()})",
     )
 
 

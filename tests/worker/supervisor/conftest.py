@@ -4,6 +4,7 @@ A lease is as long as a user's: a busy machine may stand still for seconds. Who 
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.settings import Settings
 from app.storage import FolderStore
 from tests.support.scripted_trainer import SCRIPTED_COMMAND
 from tests.support.training_jobs import TrainingJobs
+from worker.supervisor.child import TRAINING_COMMAND
 from worker.supervisor.trainer import Trainer
 
 SHORT_TIMES: dict[str, Any] = {
@@ -48,14 +50,57 @@ def training_jobs(database: Database, trainer_settings: Settings, tmp_path: Path
 
 @pytest.fixture
 def start_trainer(trainer_settings: Settings) -> Iterator[StartTrainer]:
+    with _trainers(trainer_settings, SCRIPTED_COMMAND) as start:
+        yield start
+
+
+@pytest.fixture
+def start_real_trainer(trainer_settings: Settings) -> Iterator[StartTrainer]:
+    """Its training processes train."""
+    with _trainers(trainer_settings, TRAINING_COMMAND) as start:
+        yield start
+
+
+@contextmanager
+def _trainers(settings: Settings, command: tuple[str, ...]) -> Iterator[StartTrainer]:
     started = []
 
     def start(**changes: Any) -> Trainer:
-        trainer = Trainer(trainer_settings.model_copy(update=changes), SCRIPTED_COMMAND)
+        trainer = Trainer(settings.model_copy(update=changes), command)
         started.append(trainer)
         trainer.start()
         return trainer
 
-    yield start
-    for trainer in started:
-        trainer.stop()
+    try:
+        yield start
+    finally:
+        for trainer in started:
+            trainer.stop()
+
+
+def language_model(training_jobs: TrainingJobs, *, steps: int, every: int) -> dict[str, Any]:
+    """As small as a transformer can be; evaluated and kept `every` so many steps."""
+    lines = "".join(f"the {number}th line is followed by line {number + 1}.\n" for number in range(400))
+    return {
+        "kind": "pretrain",
+        "dataset": training_jobs.dataset(lines.encode(), filename="lines.txt", kind="text"),
+        "method": {
+            "type": "causal_language_model",
+            "architecture": {
+                "type": "transformer",
+                "num_layers": 1,
+                "width": 16,
+                "num_heads": 2,
+                "context_length": 16,
+            },
+            "tokenizer": {"type": "bpe", "vocab_size": 300},
+        },
+        "training": {
+            "duration": {"steps": steps},
+            "batch_size": 4,
+            "checkpoint_every": {"steps": every},
+            "evaluate_every": {"steps": every},
+            "compile": False,
+            "precision": "fp32",
+        },
+    }

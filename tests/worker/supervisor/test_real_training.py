@@ -2,7 +2,6 @@
 
 import json
 import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,64 +11,24 @@ from app.contract.messages import ReadyLine
 from app.processes import ChildStarter
 from app.settings import Settings
 from tests.support.training_jobs import TrainingJobs
+from tests.worker.supervisor.conftest import StartTrainer, language_model
 from worker.supervisor.child import TRAINING_COMMAND, ChildOptions, start_child
 from worker.supervisor.environment import source_root, training_environment
-from worker.supervisor.trainer import Trainer
-
-TEXT = "".join(f"the {number}th line is followed by line {number + 1}.\n" for number in range(400)).encode()
-
-
-@pytest.fixture
-def trainers(trainer_settings: Settings) -> Iterator[list[Trainer]]:
-    made: list[Trainer] = []
-    yield made
-    for trainer in made:
-        trainer.stop()
-
-
-def started(trainer_settings: Settings, trainers: list[Trainer]) -> Trainer:
-    trainers.append(Trainer(trainer_settings.model_copy(update={"lease_seconds": 15.0})))
-    trainers[-1].start()
-    return trainers[-1]
 
 
 @pytest.mark.databases("sqlite")
 def test_a_language_model_is_trained_stopped_resumed_and_registered(
-    training_jobs: TrainingJobs, trainer_settings: Settings, trainers: list[Trainer]
+    training_jobs: TrainingJobs, start_real_trainer: StartTrainer
 ) -> None:
     steps = 300
-    job_id = training_jobs.submit_spec(
-        {
-            "kind": "pretrain",
-            "dataset": training_jobs.dataset(TEXT, filename="lines.txt", kind="text"),
-            "method": {
-                "type": "causal_language_model",
-                "architecture": {
-                    "type": "transformer",
-                    "num_layers": 1,
-                    "width": 16,
-                    "num_heads": 2,
-                    "context_length": 16,
-                },
-                "tokenizer": {"type": "bpe", "vocab_size": 300},
-            },
-            "training": {
-                "duration": {"steps": steps},
-                "batch_size": 4,
-                "checkpoint_every": {"steps": 100},
-                "evaluate_every": {"steps": 100},
-                "compile": False,
-                "precision": "fp32",
-            },
-        }
-    )
-    first = started(trainer_settings, trainers)
+    job_id = training_jobs.submit_spec(language_model(training_jobs, steps=steps, every=100))
+    first = start_real_trainer()
     training_jobs.wait_for(job_id, JobStatus.RUNNING, 60)
     training_jobs.wait_for_step(job_id, 1, 60)
     first.stop()
     assert training_jobs.outcomes(job_id) == ["preempted"]
     stopped_at = training_jobs.checkpoints(job_id)[-1].step
-    started(trainer_settings, trainers)
+    start_real_trainer()
     row = training_jobs.wait_for(job_id, JobStatus.SUCCEEDED, 60)
     assert 0 < stopped_at < steps
     assert (row.progress["step"], row.progress["fraction"], row.lost_attempts) == (steps, 1.0, 0)
@@ -90,7 +49,7 @@ BETWEEN_WHOLE_AND_HALF_BYTES = 1_030 << 20
 @pytest.mark.slow
 @pytest.mark.databases("sqlite")
 def test_a_step_that_memory_does_not_suffice_for_is_taken_in_two_halves(
-    training_jobs: TrainingJobs, trainer_settings: Settings, trainers: list[Trainer], tmp_path: Path
+    training_jobs: TrainingJobs, start_real_trainer: StartTrainer, trainer_settings: Settings, tmp_path: Path
 ) -> None:
     rows = 32_768
     vectors = "".join(f'{{"features": [{row % 7}.5, {row % 11}, {row % 5}, 1]}}\n' for row in range(rows))
@@ -103,7 +62,7 @@ def test_a_step_that_memory_does_not_suffice_for_is_taken_in_two_halves(
         }
     )
     limit = _bytes_of_a_waiting_process(trainer_settings, tmp_path) + BETWEEN_WHOLE_AND_HALF_BYTES
-    started(trainer_settings.model_copy(update={"training_memory_bytes": limit}), trainers)
+    start_real_trainer(training_memory_bytes=limit)
     row = training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
     assert training_jobs.outcomes(job_id) == ["out_of_memory", "succeeded"]
     (warning,) = training_jobs.events(job_id, "warning")
