@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from app.api import datasets, events, inference, jobs, keys, methods, metrics, models, service, workers
+from app.api import datasets, events, inference, jobs, keys, methods, metrics, models, quota, service, workers
 from app.api.auth import Gate
 from app.api.deps import Services
 from app.api.docs import mount_docs
@@ -15,6 +15,7 @@ from app.api.errors import install_error_handlers
 from app.api.metrics import RequestMetrics
 from app.api.openai import ROUTERS as OPENAI_ROUTERS
 from app.api.openapi import DESCRIPTION, install_schema, operation_id
+from app.api.rates import RateLimiter
 from app.api.readiness import Readiness
 from app.api.requests import Requests
 from app.api.stopping import when_told_to_stop
@@ -42,6 +43,7 @@ ROUTERS = (
     methods.router,
     workers.router,
     keys.router,
+    quota.router,
     service.router,
     metrics.router,
     *OPENAI_ROUTERS,
@@ -109,7 +111,7 @@ def _services(settings: Settings) -> Iterator[Services]:
             inference=InferenceClient(database, settings),
             validators=validators,
             events=events,
-            gate=Gate(settings, Authenticator(Keys(database))),
+            gate=Gate(settings, Authenticator(Keys(database)), RateLimiter(settings.resolved_requests_per_second)),
         )
     finally:
         events.close()

@@ -10,6 +10,7 @@ import tempfile
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr
@@ -18,6 +19,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 #: sockaddr_un holds 104 bytes on macOS and 108 on Linux, the closing zero included.
 MAX_SOCKET_PATH_BYTES = 103
+#: What a project may call where others than this machine can.
+REQUESTS_PER_SECOND = 100.0
 
 
 class Settings(BaseSettings):
@@ -39,9 +42,19 @@ class Settings(BaseSettings):
     max_parameters: int = 200_000_000_000
     max_training_bytes: int = Field(default=4_096 * GIB, description="Estimated memory of a job's training step.")
     allowed_hosts: tuple[str, ...] = ()
+    requests_per_second: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Of one project at each api process; default: no limit on loopback, 100 elsewhere."
+    )
+    max_queued_jobs: Annotated[int, Field(ge=1)] | None = Field(
+        default=1_000, description="Of one project, those that wait for a parent too."
+    )
+    max_stored_bytes: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Of one project.")
 
     # trainer
     slots: int = Field(default=1, description="Jobs that one trainer runs at a time.")
+    max_running_jobs: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Of one project at all trainers together; further ones stay queued."
+    )
     device: str | None = Field(default=None, description="cpu or cuda; default: what the machine has.")
     threads: int | None = Field(default=None, description="CPU threads of one training process; default: all cores.")
     lease_seconds: float = 30.0
@@ -77,6 +90,13 @@ class Settings(BaseSettings):
     def silence(self) -> timedelta:
         """A worker that has not been heard of for so long counts as dead: it missed three heartbeats."""
         return timedelta(seconds=3 * self.heartbeat_seconds)
+
+    @property
+    def resolved_requests_per_second(self) -> float | None:
+        """Null where there is no limit."""
+        if self.requests_per_second is None and not self.on_loopback:
+            return REQUESTS_PER_SECOND
+        return self.requests_per_second
 
     @property
     def on_loopback(self) -> bool:

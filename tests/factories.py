@@ -82,6 +82,7 @@ def make_dataset(
         "columns": {},
         "num_examples": 10,
         "size_bytes": 5_000,
+        "blob_key": f"{project_id}/blobs/{sha256}",
         "profile": PROFILES.get(kind, {}),
         "warnings": [],
     }
@@ -91,7 +92,6 @@ def make_dataset(
             project_id=project_id,
             kind=kind,
             sha256=sha256,
-            blob_key=f"{project_id}/blobs/{sha256}",
             created_at=now(session),
             **(defaults | columns),
         )

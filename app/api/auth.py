@@ -14,6 +14,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
+from app.api.rates import RateLimiter
 from app.contract.errors import Forbidden, InsufficientScope, Unauthenticated
 from app.contract.scopes import Scope, permits
 from app.db.tables import DEFAULT_PROJECT_ID
@@ -39,9 +40,17 @@ class Caller:
 class Gate:
     settings: Settings
     authenticator: Authenticator
+    rates: RateLimiter
 
     async def caller(self, request: Request, key: str | None, needed: Scope) -> Caller:
-        """Raises Unauthenticated, Forbidden and InsufficientScope. A key that nobody asked for is not looked at."""
+        """Raises Unauthenticated, Forbidden, InsufficientScope and RateLimited. A key that nobody asked for is not
+        looked at.
+        """
+        caller = await self._known(request, key, needed)
+        self.rates.take(caller.project_id)
+        return caller
+
+    async def _known(self, request: Request, key: str | None, needed: Scope) -> Caller:
         if await self._is_open():
             _check_local(request, self.settings)
             return Caller(DEFAULT_PROJECT_ID)

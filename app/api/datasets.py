@@ -51,7 +51,7 @@ _FORM_SCHEMA: dict[str, Any] = {
 
 
 def get_datasets(services: Annotated[Services, Depends(get_services)]) -> Datasets:
-    return Datasets(services.database, services.store, services.validators)
+    return Datasets(services.database, services.store, services.validators, services.settings.max_stored_bytes)
 
 
 def dataset_form(fields: dict[str, str]) -> DatasetForm:

@@ -66,8 +66,10 @@ class Problem(JSONResponse):
 
 
 def _advice(error: ServiceError) -> dict[str, str]:
-    """OpenAI's clients send again what conflicts: in vain, unless the conflict names a time to come back."""
-    lasts = error.status == HTTPStatus.CONFLICT and error.retry_after_seconds is None
+    """OpenAI's clients send again what conflicts: in vain, unless the conflict names a time to come back. A quota that
+    is used up is not freed while they wait either."""
+    conflicts = error.status == HTTPStatus.CONFLICT and error.retry_after_seconds is None
+    lasts = conflicts or error.code is ErrorCode.QUOTA_EXCEEDED
     return {"x-should-retry": "false"} if lasts else {}
 
 

@@ -72,6 +72,18 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
         "A request with this `Idempotency-Key` came before and has no answer yet.",
         "Wait for the time that `Retry-After` tells, then send the same request again.",
     ),
+    ErrorCode.RATE_LIMITED: Explanation(
+        "Too many calls a second",
+        "A project may call so many times a second, so that each has its share. Yours called more often.",
+        "Wait for the time that `Retry-After` tells, then send the same request again. Ask for several things at once "
+        "where that is possible. `GET /v1/quota` tells the limit.",
+    ),
+    ErrorCode.QUOTA_EXCEEDED: Explanation(
+        "The project's quota is used up",
+        "A project may have so many jobs queued and so many bytes stored. This request would pass that.",
+        "The detail names the limit. Wait until jobs have started or cancel some; delete what is not needed. "
+        "`GET /v1/quota` tells what is used.",
+    ),
     ErrorCode.OVERLOADED: Explanation(
         "Too many requests at once",
         "The service does all that it can at the moment, and refuses more rather than letting everybody wait.",

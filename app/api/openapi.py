@@ -24,13 +24,13 @@ _METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 _WITH_KEY = {
     401: "An API key is missing or wrong.",
     403: "The key has not the scope that this needs; without keys, only this machine may call.",
+    429: "The service or your project has its fill. Try again after `Retry-After`.",
     503: "A part of the service does not answer now. Try again after `Retry-After`.",
 }
 _WITH_BODY = {
     400: "The body is no strict JSON or no form.",
     413: "The body is too large.",
     415: "The body is of another type.",
-    429: "The service does all that it can now. Try again after `Retry-After`.",
 }
 _WITH_INPUT = {422: "The request is not valid; `errors` names each place."}
 _WITH_PATH = {404: "There is no such thing in this project."}

@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session
 
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import TERMINAL, AttemptOutcome, Fault, JobStatus
-from app.db import events, jobs
+from app.db import events, jobs, projects, usage
 from app.db.session import now
-from app.db.tables import AttemptRow, CheckpointRow, JobRow
+from app.db.tables import AttemptRow, CheckpointRow, JobRow, ProjectRow
 
 BATCH = 100
-ACTIVE = (JobStatus.RUNNING, JobStatus.PAUSING, JobStatus.CANCELLING)
+ACTIVE = usage.RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +48,32 @@ class Room:
     shared: bool
 
 
-def any_claimable(session: Session, devices: Collection[str], room: Room | None = None) -> bool:
-    return session.execute(_best_queued(devices, room)).first() is not None
+def any_claimable(
+    session: Session, devices: Collection[str], room: Room | None = None, max_running: int | None = None
+) -> bool:
+    return session.execute(_best_queued(devices, room, max_running)).first() is not None
 
 
 def claim(
-    session: Session, *, owner: str, devices: Collection[str], lease_seconds: float, room: Room | None = None
+    session: Session,
+    *,
+    owner: str,
+    devices: Collection[str],
+    lease_seconds: float,
+    room: Room | None = None,
+    max_running: int | None = None,
 ) -> JobRow | None:
-    """Take the best queued job (priority, then age) that runs on one of `devices` and fits into `room`, and start its
-    next attempt."""
-    best = session.execute(_best_queued(devices, room).with_for_update(skip_locked=True)).one_or_none()
+    """Take the best queued job that runs on one of `devices` and fits into `room`, and start its next attempt.
+
+    Projects take turns: next is the one that was served longest ago, and has fewer than `max_running` jobs running.
+    Of its jobs, the best is told by priority, then age.
+    """
+    best = _best_to_start(session, _best_queued(devices, room, max_running), max_running)
     if best is None:
         return None
-    job_id, attempts_before = best
+    job_id, attempts_before, project_id = best
     at = now(session)
+    projects.mark_served(session, project_id, at)
     won = jobs.transition(
         session,
         job_id,
@@ -182,12 +194,28 @@ def next_status(status: JobStatus, outcome: AttemptOutcome, *, exhausted: bool) 
             return JobStatus.PAUSED if status is JobStatus.PAUSING else JobStatus.QUEUED
 
 
-def _best_queued(devices: Collection[str], room: Room | None) -> Select[str, int]:
-    fitting = [] if room is None else [_fits(room)]
+def _best_to_start(
+    session: Session, best_queued: Select[str, int, str], max_running: int | None
+) -> tuple[str, int, str] | None:
+    """Of several that claim jobs of one project at once, no more succeed than may run: its lock is taken, then what
+    runs is counted again."""
+    while best := session.execute(best_queued.with_for_update(skip_locked=True, of=JobRow)).one_or_none():
+        job_id, attempts_before, project_id = best
+        projects.lock(session, project_id)
+        if max_running is None or usage.jobs_in(session, project_id, ACTIVE) < max_running:
+            return job_id, attempts_before, project_id
+    return None
+
+
+def _best_queued(devices: Collection[str], room: Room | None, max_running: int | None) -> Select[str, int, str]:
+    conditions = [] if room is None else [_fits(room)]
+    if max_running is not None:
+        conditions.append(JobRow.project_id.not_in(usage.projects_with(ACTIVE, least=max_running)))
     return (
-        select(JobRow.id, JobRow.attempt)
-        .where(JobRow.status == JobStatus.QUEUED, JobRow.device.in_(devices), *fitting)
-        .order_by(JobRow.priority.desc(), JobRow.id)
+        select(JobRow.id, JobRow.attempt, JobRow.project_id)
+        .join(ProjectRow, ProjectRow.id == JobRow.project_id)
+        .where(JobRow.status == JobStatus.QUEUED, JobRow.device.in_(devices), *conditions)
+        .order_by(ProjectRow.served_at.nulls_first(), JobRow.priority.desc(), JobRow.id)
         .limit(1)
     )
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.contract.job import TERMINAL, TRANSITIONS, JobStatus
 from app.db import events
 from app.db.locking import Lock, locked
-from app.db.tables import ArtifactRow, AttemptRow, CheckpointRow, EventRow, JobRow, MetricRow
+from app.db.tables import ArtifactRow, AttemptRow, CheckpointRow, EventRow, JobRow, MetricRow, ProjectRow
 
 MAX_NAMED = 10
 
@@ -89,11 +89,21 @@ def page(
 def queue_positions(session: Session, job_ids: Collection[str]) -> dict[str, int]:
     """The place of each queued job in the line that trainers take from; 1 is next.
 
-    Jobs that want a GPU stand in a line of their own; those that take any device stand in the other.
+    Jobs that want a GPU stand in a line of their own; those that take any device stand in the other. In each line
+    projects take turns, as `app.db.attempts.claim` gives them.
     """
-    order = [JobRow.priority.desc(), JobRow.id]
-    place = func.row_number().over(partition_by=JobRow.device == "cuda", order_by=order)
-    line = select(JobRow.id, place.label("place")).where(JobRow.status == JobStatus.QUEUED).subquery()
+    best = (JobRow.priority.desc(), JobRow.id)
+    on_gpu = JobRow.device == "cuda"
+    turn = func.row_number().over(partition_by=(on_gpu, JobRow.project_id), order_by=best)
+    queued = (
+        select(JobRow.id, JobRow.priority, on_gpu.label("on_gpu"), turn.label("turn"), ProjectRow.served_at)
+        .join(ProjectRow, ProjectRow.id == JobRow.project_id)
+        .where(JobRow.status == JobStatus.QUEUED)
+        .subquery()
+    )
+    order = (queued.c.turn, queued.c.served_at.nulls_first(), queued.c.priority.desc(), queued.c.id)
+    place = func.row_number().over(partition_by=queued.c.on_gpu, order_by=order)
+    line = select(queued.c.id, place.label("place")).subquery()
     found = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(job_ids)))
     return {job_id: place for job_id, place in found}  # noqa: C416  mypy takes a row for no pair
 

@@ -46,10 +46,13 @@ Id = String(64)
 
 
 class ProjectRow(Row):
+    """`served_at`: when one of its jobs started last."""
+
     __tablename__ = "projects"
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime]
+    served_at: Mapped[datetime | None]
 
 
 class ApiKeyRow(Row):

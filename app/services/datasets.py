@@ -20,6 +20,7 @@ from app.records.pool import ValidatorPool, ValidatorsBusy, ValidatorUnavailable
 from app.services.deletion import Deletion, deletion_of, refuse_deletion
 from app.services.files import Download, chunks_of, opened, remove_files
 from app.services.idempotency import Record
+from app.services.quotas import check_storage
 from app.services.uploads import Upload
 from app.storage import ArtifactStore
 
@@ -67,6 +68,7 @@ class Datasets:
     database: Database
     store: ArtifactStore
     validators: ValidatorPool
+    max_stored_bytes: int | None = None
 
     def create(
         self, project_id: str, upload: Upload, form: DatasetForm, record: Record[DatasetView] | None = None
@@ -149,6 +151,8 @@ class Datasets:
             with self.database.transaction() as session:
                 datasets.lock_blob(session, row.blob_key)
                 if self.store.exists(row.blob_key):
+                    new_bytes = 0 if datasets.blob_in_use(session, row.blob_key) else row.size_bytes
+                    check_storage(session, row.project_id, new_bytes, self.max_stored_bytes)
                     row.created_at = now(session)
                     datasets.insert(session, row)
                     view = _view(row)

@@ -236,18 +236,27 @@ class _Attempt:
 
 
 def claim_next(
-    database: Database, owner: str, devices: tuple[str, ...], lease_seconds: float, room: Room | None = None
+    database: Database,
+    owner: str,
+    devices: tuple[str, ...],
+    lease_seconds: float,
+    *,
+    room: Room | None = None,
+    max_running: int | None = None,
 ) -> tuple[JobRow, float] | None:
-    """The best job that fits us, and the monotonic time since when its lease counts; None where there is none.
+    """The best job that fits us, and the monotonic time since when its lease counts; None where there is none. `room`
+    and `max_running` as in `attempts.claim`.
 
     An error of the database means "do not run", even if the claim was made: the lease then runs out.
     """
     with database.reading() as session:
-        if not attempts.any_claimable(session, devices, room):
+        if not attempts.any_claimable(session, devices, room, max_running):
             return None
     claimed_at = time.monotonic()
     with database.transaction() as session:
-        job = attempts.claim(session, owner=owner, devices=devices, lease_seconds=lease_seconds, room=room)
+        job = attempts.claim(
+            session, owner=owner, devices=devices, lease_seconds=lease_seconds, room=room, max_running=max_running
+        )
     return None if job is None else (job, claimed_at)
 
 

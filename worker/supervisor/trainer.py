@@ -101,7 +101,14 @@ class Trainer:
     def _run_next(self) -> bool:
         devices, room = claimable_devices(self._device), free_room(self._settings)
         try:
-            claimed = claim_next(self._database, self.id, devices, self._settings.lease_seconds, room)
+            claimed = claim_next(
+                self._database,
+                self.id,
+                devices,
+                self._settings.lease_seconds,
+                room=room,
+                max_running=self._settings.max_running_jobs,
+            )
             if claimed is None and room is not None:
                 tell_shortage(self._database, devices, room)
         except SQLAlchemyError as error:

@@ -30,7 +30,7 @@ class _Job(Contract):
     dataset: Annotated[str, Field(pattern=DATASET_ID_PATTERN)]
     training: TrainingOptions = TrainingOptions()
     resources: Resources = Resources()
-    priority: Annotated[int, Field(ge=-1_000, le=1_000, description="Higher runs first.")] = 0
+    priority: Annotated[int, Field(ge=-1_000, le=1_000, description="Of the project's jobs, higher runs first.")] = 0
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = {}
 
     @model_validator(mode="before")

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.contract.job import TERMINAL, JobStatus
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
-from app.db import jobs, workers
+from app.db import jobs, usage, workers
 from app.db.ids import new_id
 from app.db.jobs import JobFilters
 from app.db.session import Database, now
@@ -24,6 +24,7 @@ from app.services.jobs.lookup import job_of
 from app.services.jobs.planning import Plan, plan
 from app.services.jobs.views import JobPage, JobView, view_of
 from app.services.paging import cut, id_before
+from app.services.quotas import check_queue, check_storage
 from app.settings import Settings
 
 
@@ -43,7 +44,8 @@ class Jobs:
     def submit(
         self, project_id: str, spec: PretrainSpec | FinetuneSpec, record: Record[JobView] | None = None
     ) -> JobView:
-        """Check all that can be known now, then queue the job. Raises InvalidRequest; then nothing is stored.
+        """Check all that can be known now, then queue the job. Raises InvalidRequest and QuotaExceeded; then nothing
+        is stored.
 
         `record` is called in the transaction that makes the job: what it writes, the answer to an idempotency key,
         stands or falls with it. So no crash can leave a job without its answer, and a repetition never makes a second.
@@ -52,6 +54,8 @@ class Jobs:
             row = _row(project_id, plan(session, project_id, spec, self.settings))
             row.created_at = now(session)
             row.queued_at = row.created_at if row.status == JobStatus.QUEUED else None
+            check_queue(session, project_id, self.settings.max_queued_jobs)
+            check_storage(session, project_id, row.store_bytes or 0, self.settings.max_stored_bytes)
             jobs.insert(session, row)
             [view], wanted = _views(session, [row]), self._queues(session, row)
             if record is not None:
@@ -92,6 +96,8 @@ class Jobs:
             row = job_of(session, project_id, job_id, lock="update")
             move = decide(session, row)
             if move is not None:
+                if move.to in usage.QUEUED:
+                    check_queue(session, project_id, self.settings.max_queued_jobs)
                 _apply(session, row, move)
             [view] = _views(session, [row])
             wanted = self._queues(session, row) if move is not None else ()

@@ -8,11 +8,13 @@ import pytest
 
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import TRANSITIONS, AttemptOutcome, Fault, JobStatus
-from app.db import attempts, jobs
+from app.db import attempts, jobs, usage
 from app.db.attempts import Claim
 from app.db.session import Database, now
 from app.db.tables import JobRow
 from app.storage import FolderStore
+from tests.factories import make_job
+from tests.support.threads import together
 from tests.support.training_jobs import TrainingJobs
 
 CPU = ("auto", "cpu")
@@ -189,3 +191,56 @@ def test_two_ends_of_one_attempt_leave_one(training_jobs: TrainingJobs, database
         if told[-1] == "queued":
             with database.transaction() as session:
                 assert jobs.transition(session, job_id, JobStatus.CANCELLED, when={JobStatus.QUEUED}, at=now(session))
+
+
+class TestTurnsOfProjects:
+    def queued(self, database: Database, *jobs: tuple[str, int]) -> list[str]:
+        """A job of each (project, priority), in this order."""
+        return [make_job(database, project_id=project, priority=priority).id for project, priority in jobs]
+
+    def test_projects_take_turns_and_each_has_its_own_priorities(self, database: Database) -> None:
+        """However many one has queued, and however urgent it calls them."""
+        a1, a2, a3, b1, b2, c1 = self.queued(database, ("a", 0), ("a", 0), ("a", 9), ("b", 0), ("b", 1), ("c", -5))
+        with database.reading() as session:
+            places = jobs.queue_positions(session, [a1, a2, a3, b1, b2, c1])
+        order = [row.id for row in iter(lambda: claim(database), None)]
+        assert order == [a3, b2, c1, a1, b1, a2]
+        assert sorted(places, key=places.__getitem__) == order
+
+    def test_a_project_that_comes_later_does_not_wait_for_all_the_others(self, database: Database) -> None:
+        a1, a2, _ = self.queued(database, ("a", 0), ("a", 0), ("a", 0))
+        assert claimed_job(database).job_id == a1
+        [b1] = self.queued(database, ("b", 0))
+        with database.reading() as session:
+            assert jobs.queue_positions(session, [b1, a2]) == {b1: 1, a2: 2}
+        assert claimed_job(database).job_id == b1
+
+    def test_no_more_jobs_of_a_project_run_than_may_and_others_pass_them(self, database: Database) -> None:
+        made = self.queued(database, ("a", 9), ("a", 9), ("a", 9), ("b", 0))
+        order = []
+        for _ in range(4):
+            with database.transaction() as session:
+                row = attempts.claim(session, owner="wrk_a", devices=CPU, lease_seconds=30.0, max_running=2)
+                order.append(row and row.id)
+        assert order == [made[0], made[3], made[1], None]
+        with database.reading() as session:
+            assert not attempts.any_claimable(session, CPU, max_running=2)
+            assert attempts.any_claimable(session, CPU, max_running=3)
+        running = attempts.Claim(made[0], "a", 1, "wrk_a")
+        assert conclude(database, running, AttemptOutcome.FAILED) is JobStatus.FAILED
+        with database.transaction() as session:
+            row = attempts.claim(session, owner="wrk_a", devices=CPU, lease_seconds=30.0, max_running=2)
+        assert row is not None
+        assert row.id == made[2]
+
+    def test_trainers_that_claim_at_once_pass_no_limit(self, database: Database) -> None:
+        self.queued(database, *[("a", 0)] * 6, *[("b", 0)] * 6)
+
+        def take() -> None:
+            with database.transaction() as session:
+                attempts.claim(session, owner="wrk_a", devices=CPU, lease_seconds=30.0, max_running=2)
+
+        for _ in range(3):
+            together(6, take)
+        with database.reading() as session:
+            assert [usage.jobs_in(session, project, usage.RUNNING) for project in ("a", "b")] == [2, 2]

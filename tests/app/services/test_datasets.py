@@ -1,6 +1,6 @@
 """Data sets are stored wholly or not at all, shared by content, and kept while a job needs them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,20 +13,12 @@ from app.contract.errors import Conflict, ErrorCode, InvalidRequest, NotFound, U
 from app.db.ids import new_id
 from app.db.session import Database
 from app.db.tables import DatasetRow, JobRow, ProjectRow
-from app.processes import ChildStarter
 from app.records.pool import ValidatorPool
 from app.services.datasets import DatasetForm, Datasets, DatasetView
 from app.services.uploads import IncomingFile
 from app.storage import FolderStore
 
 CSV = b"text,label\ngood,pos\nbad,neg\n"
-
-
-@pytest.fixture(scope="module")
-def validators() -> Iterator[ValidatorPool]:
-    made = ValidatorPool(ChildStarter(), memory_bytes=64 << 20, timeout_seconds=60)
-    yield made
-    made.close()
 
 
 @pytest.fixture

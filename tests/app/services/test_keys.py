@@ -1,7 +1,6 @@
 """Keys: what is kept of them, who is let in, what keeps a service from starting, how little the database is asked."""
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
 
@@ -15,6 +14,7 @@ from app.services import authentication
 from app.services.authentication import Authenticator
 from app.services.keys import Keys, KeyView, NotSecured, Presented, secure
 from app.settings import Settings
+from tests.support.threads import together
 
 OPERATORS_KEY = "3f9d0c2b7a6e4d1f8c5b"
 
@@ -293,27 +293,6 @@ def run(keys: Keys, use: Callable[[Authenticator], Awaitable[None]]) -> None:
         await use(Authenticator(keys))
 
     asyncio.run(main())
-
-
-def together(count: int, work: Callable[[], object]) -> None:
-    """In as many threads, at once; what one raises is raised."""
-    failures: list[BaseException] = []
-    line = threading.Barrier(count)
-
-    def one() -> None:
-        line.wait()
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  raised below
-            failures.append(error)
-
-    threads = [threading.Thread(target=one) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
 
 
 def _with(settings: Settings, **changes: object) -> Settings:

@@ -40,6 +40,7 @@ from app.services.models.imports.tokenizer import (
 )
 from app.services.models.imports.weights import StoredTensor, chosen, stored_tensors, write_weights
 from app.services.models.views import ModelView, view_of
+from app.services.quotas import check_storage
 from app.services.uploads import IncomingFile, Upload, uploads_folder
 from app.settings import Settings
 from app.storage import ArtifactStore
@@ -157,7 +158,9 @@ class Imports:
         reference: ModelReference,
         record: Record[ModelView] | None,
     ) -> ModelView:
+        size_bytes = sum(entry.size_bytes for entry in reference.files)
         with self.database.transaction() as session:
+            check_storage(session, asked.project_id, size_bytes, self.settings.max_stored_bytes)
             row = models.register(
                 session,
                 project_id=asked.project_id,
@@ -171,7 +174,7 @@ class Imports:
                 reference=reference,
                 description=description,
                 metrics={},
-                size_bytes=sum(entry.size_bytes for entry in reference.files),
+                size_bytes=size_bytes,
                 at=now(session),
             )
             if asked.alias is not None:
