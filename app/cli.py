@@ -14,6 +14,7 @@ import typer
 from app.contract.scopes import Scope
 
 if TYPE_CHECKING:
+    from app.db.session import Database
     from app.services.keys import Keys
     from app.settings import Settings
 
@@ -139,6 +140,43 @@ def migrate() -> None:
 
 
 @app.command()
+def backup(
+    destination: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the database and the files that it refers to into a folder, while the service runs."""
+    from app.backup import write_backup
+    from app.storage import FolderStore
+
+    settings = _settings(data_dir=data_dir)
+    with _backup_failures_told(), _existing_database(settings) as database:
+        written = write_backup(database, FolderStore(settings.artifacts_dir), destination)
+    for key in written.damaged:
+        typer.echo(f"Left out, because the store has lost or damaged it: {key}", err=True)
+    told = f"{written.folder}: the database and {written.num_files:,} files, {written.size_bytes / 1e6:,.1f} MB."
+    _print_json(written._asdict() | {"folder": str(written.folder)}) if as_json else typer.echo(told)
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A folder that `pretune backup` made.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a backup back, into an empty data folder and an empty database only. Its every byte is verified first."""
+    from app.backup import restore as bring_back
+    from app.embedded.lock import locked
+    from app.storage import FolderStore
+
+    settings = _settings(data_dir=data_dir)
+    with _failures_told(), _backup_failures_told(), locked(settings.data_dir.absolute()):
+        manifest = bring_back(source, settings.resolved_database_url, FolderStore(settings.artifacts_dir))
+    told = f"Restored the service as it was at {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC."
+    _print_json(manifest.model_dump(mode="json", exclude={"parts"})) if as_json else typer.echo(told)
+
+
+@app.command()
 def health(target: Annotated[str, typer.Argument(help="An address, or `trainer`.")]) -> None:
     """Exit 0 where the address answers 200, or where a trainer lives: for the health checks of containers."""
     if not _is_healthy(target):
@@ -260,6 +298,37 @@ def _keys(data_dir: Path | None) -> "Iterator[Keys]":
         _fail(f"The database cannot be used: {error}", FAILED)
     finally:
         database.dispose()
+
+
+@contextmanager
+def _existing_database(settings: "Settings") -> "Iterator[Database]":
+    """Opening it would make an embedded one that is not there."""
+    from app.db.session import Database
+
+    embedded = settings.data_dir.absolute() / "pretune.db"
+    if settings.database_url is None and not embedded.is_file():
+        _fail(f"There is no service's data in {settings.data_dir}: it holds no pretune.db.", FAILED)
+    database = Database(settings.resolved_database_url)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def _backup_failures_told() -> Iterator[None]:
+    from sqlalchemy.exc import DBAPIError
+
+    from app.backup import BackupError
+
+    try:
+        yield
+    except BackupError as error:
+        _fail(str(error), FAILED)
+    except DBAPIError as error:
+        _fail(f"The database cannot be used: {error.orig}", FAILED)
+    except OSError as error:
+        _fail(f"{error.filename or 'A file'} cannot be read or written: {error.strerror}.", FAILED)
 
 
 @contextmanager

@@ -107,7 +107,11 @@ def slow_duties(store: ArtifactStore, settings: Settings, stop: Callable[[], boo
         Garbage(database, store).collect(datetime.now(UTC) - timedelta(seconds=settings.garbage_age_seconds), stop)
         return ()
 
-    return (Duty("garbage", settings.garbage_seconds, lambda _s, _at: True, collect),)
+    return (Duty("garbage", settings.garbage_seconds, _no_backup_runs, collect),)
+
+
+def _no_backup_runs(session: Session, at: datetime) -> bool:
+    return not duties.is_held(session, duties.BACKUP, at)
 
 
 def _in_transaction(work: Callable[[Session, datetime], Collection[str]]) -> Callable[[Database], Collection[str]]:

@@ -18,12 +18,12 @@ class UnknownSchema(Exception):
     """The database was made by another version of Pretune, a newer one as a rule."""
 
 
-def upgrade(url: str) -> None:
+def upgrade(url: str, revision: str = "head") -> None:
     """Raises UnknownSchema; then nothing was changed."""
     database = Database(url)
     try:
         with database.engine.connect() as connection:
-            command.upgrade(config_for(connection), "head")
+            command.upgrade(config_for(connection), revision)
     except CommandError as error:
         raise UnknownSchema(
             f"The database has a schema that this version of Pretune does not know ({error}). Use the newer version."

@@ -1,6 +1,6 @@
 """What refers to stored files, so that retention, deletion and the garbage collection leave them alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -10,7 +10,7 @@ from app.contract.checkpoint import MANIFEST_NAME
 from app.contract.layout import attempt_prefix
 from app.contract.specs.job import named_step
 from app.db.attempts import ACTIVE
-from app.db.tables import ArtifactRow, CheckpointRow, JobRow, ModelRow
+from app.db.tables import ArtifactRow, CheckpointRow, DatasetRow, JobRow, ModelRow
 
 
 def steps_in_use(session: Session, job_id: str) -> set[int]:
@@ -55,6 +55,39 @@ def models_files_of_job(session: Session, job_id: str) -> set[str]:
 def files_of_model(session: Session, model_id: str) -> set[str]:
     reference = session.scalar(select(ModelRow.reference).where(ModelRow.id == model_id))
     return set(model_keys(reference)) if reference is not None else set()
+
+
+class Reference(NamedTuple):
+    """A file that a row refers to. `sha256` is null where no row tells it; such a file `is_needed` by nothing."""
+
+    key: str
+    sha256: str | None
+
+    @property
+    def is_needed(self) -> bool:
+        return self.sha256 is not None
+
+
+def all_files(session: Session) -> Iterator[Reference]:
+    """Those of every row, first the checkpoints, which are the first to be given up. Columns, not rows, are read: any
+    schema has these."""
+    for prefix, manifest in session.execute(
+        select(CheckpointRow.artifact_prefix, CheckpointRow.manifest).order_by(CheckpointRow.job_id, CheckpointRow.step)
+    ):
+        yield Reference(f"{prefix}/{MANIFEST_NAME}", None)
+        yield from _referred(prefix, manifest["files"])
+    for key, sha256 in session.execute(select(ArtifactRow.key, ArtifactRow.sha256)):
+        yield Reference(key, sha256)
+    for reference in session.scalars(select(ModelRow.reference)):
+        yield from _referred(reference["artifact_prefix"], reference["files"])
+    blobs = select(DatasetRow.blob_key, DatasetRow.sha256).where(DatasetRow.deleted_at.is_(None))
+    for key, sha256 in session.execute(blobs):
+        yield Reference(key, sha256)
+
+
+def _referred(prefix: str, files: Iterable[dict[str, Any]]) -> Iterator[Reference]:
+    for entry in files:
+        yield Reference(f"{prefix}/{entry['path']}", entry["sha256"])
 
 
 def checkpoint_keys(row: CheckpointRow) -> Iterator[str]:

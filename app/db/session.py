@@ -38,6 +38,17 @@ class Database:
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """A transaction that reads, and sees one moment however long it takes."""
+        if self.engine.dialect.name == "postgresql":  # elsewhere `reading` does
+            engine = self.engine.execution_options(isolation_level="REPEATABLE READ")
+            with Session(engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        else:
+            with self.reading() as session:
+                yield session
+
     def dispose(self) -> None:
         self.engine.dispose()
 

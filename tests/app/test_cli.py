@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.db.session import Database
+from app.embedded.lock import locked
 from app.services.keys import Keys, Presented
 from tests.e2e.running import environment_of
 
@@ -140,3 +141,23 @@ def test_keys_are_those_of_the_database_that_is_named(database: Database, tmp_pa
     presented = Presented.of(answer.stdout.strip())
     assert presented in Keys(database).authenticate([presented])
     assert not (tmp_path / "unused").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.databases("sqlite")
+def test_a_data_folder_is_backed_up_and_restored(tmp_path: Path) -> None:
+    origin, backup, copy = (str(tmp_path / name) for name in ("origin", "backup", "copy"))
+    nothing = pretune("backup", backup, "--data-dir", origin)
+    assert (nothing.returncode, "it holds no pretune.db" in nothing.stderr) == (1, True)
+    assert not Path(origin).exists()
+    key = pretune("keys", "create", "--data-dir", origin).stdout.strip()
+    assert pretune("backup", backup, "--data-dir", origin).returncode == 0
+    done = pretune("restore", backup, "--data-dir", copy, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["damaged"] == []
+    listed = json.loads(pretune("keys", "list", "--data-dir", copy, "--json").stdout)
+    assert [key.startswith(each["prefix"]) for each in listed] == [True]
+    again = pretune("restore", backup, "--data-dir", copy)
+    assert (again.returncode, "not empty: it holds api_keys" in again.stderr) == (1, True)
+    with locked(Path(copy)):
+        assert pretune("restore", backup, "--data-dir", copy).returncode == 3

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy.orm import Session
 
-from app.db import artifacts, checkpoints, events, references
+from app.db import artifacts, checkpoints, duties, events, references
 from app.db.session import now
 from app.db.tables import CheckpointRow, JobRow
 from worker.supervisor.publish import PublishedArtifact, PublishedCheckpoint
@@ -26,7 +26,8 @@ def record_artifact(session: Session, row: JobRow, artifact: PublishedArtifact) 
 def record_checkpoint(
     session: Session, row: JobRow, published: PublishedCheckpoint, keep_checkpoints: int
 ) -> list[str]:
-    """Write the row and tell it; the prefixes that nothing refers to any more, for the caller to delete."""
+    """Write the row and tell it; the prefixes that nothing refers to any more, for the caller to delete. While a backup
+    copies files there are none: what is given up then goes by the garbage collection."""
     manifest, at = published.manifest, now(session)
     replaced = checkpoints.get(session, row.id, manifest.step)
     dropped = set() if replaced is None else {replaced.artifact_prefix}
@@ -48,6 +49,8 @@ def record_checkpoint(
     }
     events.append(session, row.id, "checkpoint", told, at)
     dropped = (dropped | _retire(session, row.id, keep_checkpoints)) - {published.prefix}
+    if duties.is_held(session, duties.BACKUP, at):
+        return []
     return [prefix for prefix in dropped if not references.is_model_prefix(session, row.id, prefix)]
 
 
