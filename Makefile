@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow chromium quality-fast quality check documents clean
+.PHONY: help install demo test test-slow faults soak chromium quality-fast quality check documents clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -22,6 +22,14 @@ test: $(VENV)/.installed-test  ## the whole fast suite
 test-slow: $(VENV)/.installed-test chromium  ## what needs a browser, long faults or larger data
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/contract -n auto --dist worksteal
 	$(BIN)/python -m pytest -m slow -rs --ignore tests/contract
+
+N ?= 1
+faults: $(VENV)/.installed-test  ## kill, stop and freeze everything; N=10: ten times in a row, told in docs/faults.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults --runs $(N)
+
+ROUNDS ?= 30
+soak: $(VENV)/.installed-test  ## random faults under load; SEED=17 ROUNDS=5 as you like
+	OMP_NUM_THREADS=1 SOAK_ROUNDS=$(ROUNDS) $(if $(SEED),SOAK_SEED=$(SEED)) $(BIN)/python -m pytest -s tests/faults/test_soak.py
 
 chromium:  ## the browser of the dashboard's tests, from Debian's packages where root may install them
 	@command -v chromium >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" -eq 0 ] \

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from app.contract.job import JobStatus
+from app.settings import GIB
 from tests.faults.conftest import Measure, StartTrainer
+from tests.support.api_server import VECTORS
 from tests.support.processes import exists
 from tests.support.scripted_training import weights_after
 from tests.support.training_jobs import TrainingJobs, traced, traced_pids
 from tests.support.waiting import wait_until
+from worker.supervisor.child import TRAINING_COMMAND
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
@@ -68,6 +71,30 @@ def test_a_cancel_stops_what_does_not_listen(
     assert (training_jobs.outcomes(job_id), row.error, row.model_id) == (["cancelled"], None, None)
     assert [row.step for row in training_jobs.checkpoints(job_id)] == [2]
     assert not any(map(exists, traced_pids(trace)))
+
+
+@pytest.mark.databases("sqlite")
+def test_a_process_beyond_its_memory_fails_alone_and_tells_so(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer
+) -> None:
+    """21. Real training, whose addresses are limited to less than the weights of one of two jobs."""
+    large, small = (
+        training_jobs.submit_spec(
+            {
+                "kind": "pretrain",
+                "dataset": training_jobs.dataset(VECTORS.encode()),
+                "method": {"type": "autoencoder", "architecture": {"type": "mlp", "hidden_widths": widths}},
+                "training": {"duration": {"steps": 3}, "batch_size": 4, "compile": False},
+            }
+        )
+        for widths in ((60_000, 60_000), (4,))
+    )
+    start_trainer(TRAINING_COMMAND, slots=2, training_memory_bytes=8 * GIB)
+    row = training_jobs.wait_for(large, JobStatus.FAILED)
+    assert row.error is not None
+    assert (row.error["code"], row.error["fault"]) == ("out_of_memory", "user")
+    training_jobs.wait_for(small, JobStatus.SUCCEEDED)
+    assert training_jobs.outcomes(small) == ["succeeded"]
 
 
 def test_a_silent_process_is_stalled(training_jobs: TrainingJobs, start_trainer: StartTrainer) -> None:

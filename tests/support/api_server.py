@@ -35,6 +35,7 @@ class ApiServer:
 
     def start(self, application: str = APPLICATION) -> "subprocess.Popen[bytes]":
         """`application` is one that fails in a chosen way, or the real one."""
+        assert not self.lives()
         descriptor = self._listener.fileno()
         command = (sys.executable, "-m", "uvicorn", application, "--fd", str(descriptor), "--no-access-log")
         with self._log.open("ab") as log:
@@ -54,6 +55,15 @@ class ApiServer:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def end(self) -> None:
+        """As whoever deploys it would: with SIGTERM."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(30)
+
+    def lives(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
         self.kill()

@@ -77,7 +77,7 @@ class _History:
             yield f"it is {status}, and {job.lease_owner} has a lease still"
         if (status in TERMINAL) != (job.finished_at is not None):
             yield f"it is {status}, and finished at {job.finished_at}"
-        if (status is JobStatus.FAILED) != (job.error is not None):
+        if status in TERMINAL and (status is JobStatus.FAILED) != (job.error is not None):
             yield f"it is {status}, and its error is {job.error}"
 
     def _open_attempts(self) -> Iterator[str]:

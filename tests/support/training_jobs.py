@@ -141,6 +141,11 @@ class TrainingJobs:
             )
         return job_id
 
+    def ids(self) -> set[str]:
+        """Of all jobs there are."""
+        with self.database.reading() as session:
+            return set(session.scalars(select(JobRow.id)))
+
     def get(self, job_id: str) -> JobRow:
         with self.database.reading() as session:
             return session.get_one(JobRow, job_id)
