@@ -4,6 +4,7 @@ Who is to lose its lease has one of `LEASE_SECONDS`; who takes the job over has 
 stand still for seconds. Training processes are scripted, unless torch is what is tried.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ from app.settings import Settings
 from app.storage import FolderStore
 from tests.support.api_server import ApiServer
 from tests.support.invariants import wait_for_invariants
+from tests.support.postgres import TEMPLATE, PostgresServer, postgres_server
 from tests.support.processes import processes_of
 from tests.support.scripted_trainer import SCRIPTED_COMMAND
 from tests.support.training_jobs import TrainingJobs
@@ -126,6 +128,24 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
     """One that a test may do anything to."""
     with valkey_server(tmp_path_factory.mktemp("broker")) as server:
         yield server
+
+
+@pytest.fixture
+def crashing_postgres() -> Iterator[PostgresServer]:
+    """One that a test may crash; see `postgres` for why it has a folder of its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pretune-postgres-") as folder,
+        postgres_server(Path(folder), crashes=True) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def crashing_database(crashing_postgres: PostgresServer) -> Iterator[Database]:
+    with crashing_postgres.new_database(TEMPLATE) as url:
+        database = Database(url.replace("postgresql://", "postgresql+psycopg://", 1))
+        yield database
+        database.dispose()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from tests.support.api_server import ApiServer, scripted_job, upload_vectors
 from tests.support.training_jobs import TrainingJobs
 from tests.support.workers import Workers
 
-pytestmark = [pytest.mark.slow, pytest.mark.faults]
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.databases("postgresql")]
 
 
 def test_a_job_whose_api_died_between_commit_and_wake_up_runs_and_is_made_once(

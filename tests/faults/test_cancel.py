@@ -66,6 +66,7 @@ def _race_once(jobs: Jobs, training_jobs: TrainingJobs, spec: dict[str, Any]) ->
     return ended
 
 
+@pytest.mark.databases("postgresql")
 def test_a_cancel_that_races_the_end_of_a_real_process_leaves_one_end_and_its_model_or_none(
     training_jobs: TrainingJobs, start_trainer: StartTrainer
 ) -> None:

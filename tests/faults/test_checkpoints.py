@@ -61,6 +61,7 @@ def test_a_worker_killed_while_it_stores_a_checkpoint_leaves_the_one_before(
     assert steps == [1, 2, 3, 4, 3, 4, 5, 6]
 
 
+@pytest.mark.databases("sqlite")
 def test_a_flipped_bit_and_a_missing_end_are_passed_over_and_told(
     training_jobs: TrainingJobs, start_trainer: StartTrainer, damage: Damage
 ) -> None:

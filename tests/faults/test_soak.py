@@ -6,9 +6,6 @@ SOAK_FIRST=7 SOAK_ROUNDS=1.
 
 import os
 import secrets
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +17,7 @@ from tests.faults.conftest import LEASE_SECONDS
 from tests.support.api_server import ApiServer, upload_vectors
 from tests.support.invariants import wait_for_invariants
 from tests.support.load import Asked
-from tests.support.postgres import TEMPLATE, PostgresServer, postgres_server
+from tests.support.postgres import PostgresServer
 from tests.support.scripted_training import weights_after
 from tests.support.soak import Round, Service
 from tests.support.training_jobs import TrainingJobs
@@ -37,20 +34,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(60 + ROU
 
 
 @pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    with (
-        tempfile.TemporaryDirectory(prefix="pretune-postgres-") as folder,
-        postgres_server(Path(folder), crashes=True) as server,
-    ):
-        yield server
-
-
-@pytest.fixture
-def database(server: PostgresServer) -> Iterator[Database]:
-    with server.new_database(TEMPLATE) as url:
-        database = Database(url.replace("postgresql://", "postgresql+psycopg://", 1))
-        yield database
-        database.dispose()
+def database(crashing_database: Database) -> Database:
+    return crashing_database
 
 
 @pytest.fixture
@@ -61,8 +46,10 @@ def settings(settings: Settings, broker: ValkeyServer) -> Settings:
 
 
 @pytest.fixture
-def service(api_server: ApiServer, workers: Workers, broker: ValkeyServer, server: PostgresServer) -> Service:
-    service = Service(api_server, workers, broker, server)
+def service(
+    api_server: ApiServer, workers: Workers, broker: ValkeyServer, crashing_postgres: PostgresServer
+) -> Service:
+    service = Service(api_server, workers, broker, crashing_postgres)
     service.start()
     return service
 

@@ -17,7 +17,8 @@ from tests.support.training_jobs import TrainingJobs, traced, traced_pids
 from tests.support.waiting import wait_until
 from worker.supervisor.child import TRAINING_COMMAND
 
-pytestmark = [pytest.mark.slow, pytest.mark.faults]
+#: What ends a process is no matter of the database.
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.databases("postgresql")]
 
 
 def test_a_killed_process_is_noticed_at_once_and_retried_from_its_last_checkpoint(
@@ -73,7 +74,6 @@ def test_a_cancel_stops_what_does_not_listen(
     assert not any(map(exists, traced_pids(trace)))
 
 
-@pytest.mark.databases("sqlite")
 def test_a_process_beyond_its_memory_fails_alone_and_tells_so(
     training_jobs: TrainingJobs, start_trainer: StartTrainer
 ) -> None:

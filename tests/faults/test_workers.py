@@ -37,6 +37,7 @@ def test_a_killed_worker_leaves_no_process_and_another_resumes_from_the_last_che
     assert steps == [1, 2, 3, 4, 5, 5, 6, 7, 8]
 
 
+@pytest.mark.databases("postgresql")
 def test_a_worker_told_to_end_gives_its_job_back_with_a_checkpoint_and_uncounted(
     training_jobs: TrainingJobs, workers: Workers, tmp_path: Path, measure: Measure
 ) -> None:
