@@ -48,8 +48,9 @@ def run_once(report: Path) -> Run:
 def document(runs: Sequence[Run]) -> str:
     return f"""# The fault suite, run {len(runs)} times in a row
 
-Written by `make faults N={len(runs)}`, which stops at the first failure. What the tests do: see
-[reliability.md](reliability.md). {datetime.now(UTC):%Y-%m-%d}, commit {_commit()}, {_machine()}.
+Written by `make faults N=10`, which stops at the first failure. What the tests do: [reliability.md](reliability.md).
+
+{datetime.now(UTC):%Y-%m-%d}, commit {_commit()}, {_machine()}.
 
 | run | tests passed | seconds |
 |---|---|---|
@@ -100,7 +101,7 @@ def main() -> int:
             if not run.passed:
                 return 1
             runs.append(run)
-    DOCUMENT.write_text(document(runs))
+            DOCUMENT.write_text(document(runs))
     return 0
 
 
