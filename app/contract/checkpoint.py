@@ -6,6 +6,8 @@ step-000000400/
   manifest.json     written last: its presence means that the rest is complete
 """
 
+from collections.abc import Iterable
+
 from app.contract.base import Contract
 
 MANIFEST_NAME = "manifest.json"
@@ -47,9 +49,14 @@ class CheckpointManifest(Contract):
 
     def model_files(self) -> tuple[FileEntry, ...]:
         """The files of `model/`, with paths relative to it."""
-        prefix = f"{MODEL_FOLDER}/"
-        return tuple(
-            entry.model_copy(update={"path": entry.path.removeprefix(prefix)})
-            for entry in self.files
-            if entry.path.startswith(prefix)
-        )
+        return files_within(MODEL_FOLDER, self.files)
+
+
+def files_within(folder: str, files: Iterable[FileEntry]) -> tuple[FileEntry, ...]:
+    """Those of a folder, with paths relative to it."""
+    prefix = f"{folder}/"
+    return tuple(
+        entry.model_copy(update={"path": entry.path.removeprefix(prefix)})
+        for entry in files
+        if entry.path.startswith(prefix)
+    )

@@ -100,7 +100,7 @@ class MetricsLine(Contract):
 
 
 class CheckpointLine(Contract):
-    """A complete, fsynced checkpoint folder lies at `path`; its manifest tells the rest."""
+    """A complete checkpoint folder lies at `path`; its manifest tells the rest."""
 
     type: Literal["checkpoint"] = "checkpoint"
     step: int

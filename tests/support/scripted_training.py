@@ -26,6 +26,7 @@ from app.contract.checkpoint import (
     Environment,
     FileEntry,
     checkpoint_folder_name,
+    files_within,
 )
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import Fault
@@ -227,7 +228,7 @@ class Training:
             metrics={"validation_loss": 1 / self._step},
             is_best=self._script.best_at in (0, self._step),
             environment=self._environment(),
-            model_digest=model_digest(CheckpointManifest.model_files(_with(files, self._environment()))),
+            model_digest=model_digest(files_within(MODEL_FOLDER, files)),
         )
         (folder / MANIFEST_NAME).write_text(manifest.model_dump_json())
         if self._step == self._script.damage_at and self._assignment.attempt <= self._script.faulty_attempts:
@@ -282,10 +283,6 @@ def _written(folder: Path, path: str, text: str) -> FileEntry:
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     (folder / path).write_text(text)
     return FileEntry(path=path, size_bytes=len(text), sha256=hashlib.sha256(text.encode()).hexdigest())
-
-
-def _with(files: tuple[FileEntry, ...], environment: Environment) -> CheckpointManifest:
-    return CheckpointManifest(step=0, files=files, metrics={}, is_best=False, environment=environment, model_digest="")
 
 
 def _spin() -> None:

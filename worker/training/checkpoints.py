@@ -1,10 +1,10 @@
 """Checkpoint folders: whole or not there. Knows no method and no loop, only what they give it to keep.
 
-A folder is written beside its final place and renamed when all of it lies on the disk; its manifest comes last.
+A folder is written beside its final place and renamed when it is whole; its manifest comes last. It is not synced:
+no crash of the machine is survived by the folder it lies in, and the store syncs its copy while training goes on.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +20,7 @@ from app.contract.checkpoint import (
     Environment,
     FileEntry,
     checkpoint_folder_name,
+    files_within,
 )
 from app.contract.model_folder import model_digest
 
@@ -56,22 +57,21 @@ def write_checkpoint(
         trainer.mkdir()
         export(model)
         torch.save(dict(state), trainer / _STATE_NAME)
+        files = tuple(_entry(path, unfinished) for path in sorted(unfinished.rglob("*")) if path.is_file())
         manifest = CheckpointManifest(
             step=step,
-            files=tuple(_entry(path, unfinished) for path in sorted(unfinished.rglob("*")) if path.is_file()),
+            files=files,
             metrics=dict(metrics),
             is_best=is_best,
             environment=environment,
-            model_digest=model_digest(_entry(path, model) for path in sorted(model.rglob("*")) if path.is_file()),
+            model_digest=model_digest(files_within(MODEL_FOLDER, files)),
         )
         (unfinished / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2))
-        _sync_all(unfinished)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
-    _sync(checkpoints_dir)
     return folder
 
 
@@ -85,17 +85,3 @@ def _entry(path: Path, root: Path) -> FileEntry:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileEntry(path=path.relative_to(root).as_posix(), size_bytes=path.stat().st_size, sha256=digest)
-
-
-def _sync_all(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
