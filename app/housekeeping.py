@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.db import duties, idempotency, queue, workers
+from app.db import duties, idempotency, outbox, queue, workers
 from app.db.session import Database, now
 from app.dispatch import Dispatcher, queues_for
 from app.services.garbage import Garbage
@@ -22,6 +22,7 @@ from app.storage import ArtifactStore
 
 SWEEP_SECONDS = 600.0
 WORKER_FORGOTTEN_AFTER = timedelta(hours=24)
+NOTICE_FORGOTTEN_AFTER = timedelta(days=30)
 
 _log = structlog.get_logger(__name__)
 
@@ -125,4 +126,5 @@ def _in_transaction(work: Callable[[Session, datetime], Collection[str]]) -> Cal
 def _sweep(session: Session, at: datetime) -> Collection[str]:
     workers.sweep(session, at - WORKER_FORGOTTEN_AFTER)
     idempotency.sweep(session, at - KEPT_FOR)
+    outbox.sweep(session, at - NOTICE_FORGOTTEN_AFTER)
     return ()

@@ -1,13 +1,15 @@
 """The composition root of the api process: `uvicorn app.main:app`."""
 
+import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 
-from app.api import datasets, events, inference, jobs, keys, methods, metrics, models, quota, service, workers
+from app.api import datasets, events, inference, jobs, keys, methods, metrics, models, quota, service, webhooks, workers
 from app.api.auth import Gate
 from app.api.deps import Services
 from app.api.docs import mount_docs
@@ -33,6 +35,7 @@ from app.services.uploads import sweep, uploads_folder
 from app.settings import Settings
 from app.storage import FolderStore
 from app.web.dashboard import mount_dashboard
+from app.webhooks.courier import Courier
 
 ROUTERS = (
     datasets.router,
@@ -44,6 +47,7 @@ ROUTERS = (
     workers.router,
     keys.router,
     quota.router,
+    webhooks.router,
     service.router,
     metrics.router,
     *OPENAI_ROUTERS,
@@ -83,12 +87,24 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         configure_logging()
         with _services(settings) as services, closing(_readiness(services)) as readiness:
             app.state.services, app.state.readiness = services, readiness
-            with when_told_to_stop(services.events.end):
-                yield
+            async with _running(Courier(services.database, settings).run()):
+                with when_told_to_stop(services.events.end):
+                    yield
             services.inference.close()
             await services.gate.authenticator.close()
 
     return lifespan
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Beside the block, and no longer than it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 @contextmanager

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
         default=1_000, description="Of one project, those that wait for a parent too."
     )
     max_stored_bytes: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Of one project.")
+    webhook_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = Field(
+        default=(), description="Private networks that webhooks may reach, as JSON; the public internet is open."
+    )
 
     # trainer
     slots: int = Field(default=1, description="Jobs that one trainer runs at a time.")

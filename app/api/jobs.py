@@ -86,7 +86,7 @@ def create_job(spec: JobSpec, jobs: JobsService, creation: ThisCreation) -> Resp
         lambda record: jobs.submit(creation.caller.project_id, spec, record),
         status=HTTPStatus.ACCEPTED,
         collection="/v1/jobs",
-        asked=spec.model_dump(mode="json"),
+        asked=[spec.model_dump(mode="json"), spec.webhook and spec.webhook.secret],
     )
 
 

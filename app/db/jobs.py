@@ -9,18 +9,30 @@ from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.contract.job import TERMINAL, TRANSITIONS, JobStatus
-from app.db import events
+from app.contract.webhooks import event_of
+from app.db import events, outbox, webhooks
 from app.db.locking import Lock, locked
-from app.db.tables import ArtifactRow, AttemptRow, CheckpointRow, EventRow, JobRow, MetricRow, ProjectRow
+from app.db.tables import (
+    ArtifactRow,
+    AttemptRow,
+    CheckpointRow,
+    EventRow,
+    JobRow,
+    MetricRow,
+    ProjectRow,
+    WebhookRow,
+)
 
 MAX_NAMED = 10
 
 
-def insert(session: Session, row: JobRow) -> None:
-    """A new job, with the event that tells its first status."""
+def insert(session: Session, row: JobRow, webhook: WebhookRow | None = None) -> None:
+    """A new job, with what tells its first status."""
     session.add(row)
     session.flush()
-    events.append(session, row.id, "status", {"status": row.status, "attempt": 0}, row.created_at)
+    if webhook is not None:
+        webhooks.insert(session, webhook)
+    _tell(session, row.id, JobStatus(row.status), {"attempt": 0}, row.created_at)
 
 
 def get(session: Session, project_id: str, job_id: str, *, lock: Lock | None = None) -> JobRow | None:
@@ -41,7 +53,7 @@ def transition(
 ) -> bool:
     """Move a job to `to`, if it is in one of `when` and, where `owner` is given, if (worker, attempt) still own it.
 
-    `changes` are further columns to set. The event that tells it is written in the same transaction. False: nothing
+    `changes` are further columns to set. What tells it is written in the same transaction. False: nothing
     was changed.
     """
     assert all(to in TRANSITIONS[status] for status in when), (to, when)
@@ -57,8 +69,8 @@ def transition(
     ).one_or_none()
     if moved is None:
         return False
-    told = {"status": to.value, "attempt": moved[0]}
-    events.append(session, job_id, "status", told | ({"error": error} if (error := changes.get("error")) else {}), at)
+    error = {"error": changes["error"]} if changes.get("error") else {}
+    _tell(session, job_id, to, {"attempt": moved[0]} | error, at)
     return True
 
 
@@ -130,10 +142,18 @@ def children_in_need(session: Session, job_id: str) -> Sequence[str]:
 
 def mark_deleted(session: Session, row: JobRow, at: datetime) -> None:
     """All that it has in the database goes at once; its files are the caller's to delete, after the commit."""
+    webhooks.remove_of_job(session, row.id)
     for table in (EventRow, MetricRow, ArtifactRow, CheckpointRow, AttemptRow):
         session.execute(delete(table).where(table.job_id == row.id))
     row.deleted_at = at
     session.flush()
+
+
+def _tell(session: Session, job_id: str, status: JobStatus, facts: dict[str, Any], at: datetime) -> None:
+    """Whoever follows the job, and whoever asked to be told of it elsewhere."""
+    events.append(session, job_id, "status", {"status": status.value} | facts, at)
+    if (event := event_of(status)) is not None:
+        outbox.announce(session, job_id, event, at)
 
 
 def _conditions(session: Session, filters: JobFilters) -> list[ColumnElement[bool]]:

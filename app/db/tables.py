@@ -271,18 +271,41 @@ class IdempotencyRow(Row):
     created_at: Mapped[datetime]
 
 
-class OutboxRow(Row):
-    """A notice to deliver at least once."""
+class WebhookRow(Row):
+    """Where to tell of a project's jobs, or of one job. The secret signs, so it is kept as it is."""
 
-    __tablename__ = "outbox"
+    __tablename__ = "webhooks"
+    __table_args__ = (Index("ix_webhooks_listing", "project_id", "id"), Index("ix_webhooks_job", "job_id"))
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
-    topic: Mapped[str] = mapped_column(String(64))
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[Any]]
+    secret: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+
+
+class OutboxRow(Row):
+    """A notice to deliver at least once. `due_at` counts while it is pending; `error` is that of the last attempt."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("ix_outbox_listing", "project_id", "id"),
+        Index("ix_outbox_due", "status", "due_at"),
+        Index("ix_outbox_webhook", "webhook_id"),
+    )
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"))
+    event: Mapped[str] = mapped_column(String(64))
     payload: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime]
-    delivered_at: Mapped[datetime | None]
+    response_status: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
+    delivered_at: Mapped[datetime | None]
 
 
 class DutyLeaseRow(Row):

@@ -64,7 +64,7 @@ def create_openai_job(
             lambda record: told(jobs.submit(project_id, asked.spec, recorded_as(record, told))),
             status=HTTPStatus.OK,
             collection=f"{PREFIX}/fine_tuning/jobs",
-            asked=asked.spec.model_dump(mode="json"),
+            asked=[asked.spec.model_dump(mode="json"), asked.spec.webhook and asked.spec.webhook.secret],
         )
 
 

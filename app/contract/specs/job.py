@@ -8,6 +8,7 @@ from app.contract.base import Contract, PlainText
 from app.contract.specs.methods import TRAINING_DEFAULTS, FinetuneMethod, PretrainMethod
 from app.contract.specs.strategies import FullStrategy, Strategy
 from app.contract.specs.training import DATASET_ID_PATTERN, TrainingOptions
+from app.contract.webhooks import Webhook
 
 MetadataKey = Annotated[PlainText, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[PlainText, Field(max_length=512)]
@@ -32,6 +33,7 @@ class _Job(Contract):
     resources: Resources = Resources()
     priority: Annotated[int, Field(ge=-1_000, le=1_000, description="Of the project's jobs, higher runs first.")] = 0
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = {}
+    webhook: Webhook | None = Field(default=None, description="Told of this job, beside the project's webhooks.")
 
     @model_validator(mode="before")
     @classmethod

@@ -19,6 +19,7 @@ from app.services.jobs.augmentation import check_augmentation
 from app.services.jobs.bodies import check_finetune, check_validation, num_outputs, pretrained_body
 from app.services.jobs.parents import Parent, find_parent
 from app.services.jobs.strategies import check_strategy
+from app.services.webhooks import check_address
 from app.settings import GIB, Settings
 
 
@@ -54,6 +55,8 @@ def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, s
         body = pretrained_body(spec, dataset)
     if validation_id := spec.training.validation_dataset:
         check_validation(dataset, _dataset(session, project_id, validation_id, "training.validation_dataset"))
+    if spec.webhook is not None:
+        check_address(spec.webhook, settings, "webhook.url")
     _check_durations(spec, body)
     check_augmentation(spec, body)
     return _sized(spec, dataset, parent, body, settings)

@@ -25,6 +25,7 @@ from app.services.jobs.planning import Plan, plan
 from app.services.jobs.views import JobPage, JobView, view_of
 from app.services.paging import cut, id_before
 from app.services.quotas import check_queue, check_storage
+from app.services.webhooks import webhook_row
 from app.settings import Settings
 
 
@@ -56,7 +57,8 @@ class Jobs:
             row.queued_at = row.created_at if row.status == JobStatus.QUEUED else None
             check_queue(session, project_id, self.settings.max_queued_jobs)
             check_storage(session, project_id, row.store_bytes or 0, self.settings.max_stored_bytes)
-            jobs.insert(session, row)
+            webhook = spec.webhook and webhook_row(spec.webhook, project_id, row.created_at, row.id)
+            jobs.insert(session, row, webhook)
             [view], wanted = _views(session, [row]), self._queues(session, row)
             if record is not None:
                 record(session, view)
