@@ -20,10 +20,21 @@ from app.contract.model_folder import (
 )
 from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
 from app.contract.specs.job import job_spec_adapter
-from app.db import artifacts, checkpoints, jobs, models
+from app.contract.webhooks import Webhook
+from app.db import artifacts, checkpoints, jobs, models, webhooks
 from app.db.ids import new_id
 from app.db.session import Database, now
-from app.db.tables import DEFAULT_PROJECT_ID, CheckpointRow, DatasetRow, JobRow, ModelRow, ProjectRow
+from app.db.tables import (
+    DEFAULT_PROJECT_ID,
+    CheckpointRow,
+    DatasetRow,
+    JobRow,
+    ModelRow,
+    OutboxRow,
+    ProjectRow,
+    WebhookRow,
+)
+from app.services.webhooks import webhook_row
 from app.storage import FolderStore
 
 TEXT_BODY = BodyDescription(
@@ -294,3 +305,29 @@ def _safetensors(seed: int) -> bytes:
     }
     encoded = json.dumps(header).encode()
     return struct.pack("<Q", len(encoded)) + encoded + struct.pack("<4f", *(float(seed + place) for place in range(4)))
+
+
+def make_webhook(database: Database, *, project_id: str = DEFAULT_PROJECT_ID) -> WebhookRow:
+    """To a name that nothing has."""
+    with database.transaction() as session:
+        row = webhook_row(Webhook(url="https://hooks.invalid/"), project_id, now(session))
+        webhooks.insert(session, row)
+    return row
+
+
+def make_notice(database: Database, webhook: WebhookRow) -> OutboxRow:
+    """One that was told."""
+    with database.transaction() as session:
+        at = now(session)
+        row = OutboxRow(
+            id=new_id("msg"),
+            project_id=webhook.project_id,
+            webhook_id=webhook.id,
+            event="job.succeeded",
+            payload={},
+            status="delivered",
+            due_at=at,
+            created_at=at,
+        )
+        session.add(row)
+    return row

@@ -5,8 +5,9 @@ one notice is under way at a time, so that a slow receiver keeps nobody else's w
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import httpcore2
 import structlog
@@ -30,6 +31,8 @@ PAUSES = tuple(
 
 _log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 
 class Courier:
     """For one event loop."""
@@ -41,17 +44,20 @@ class Courier:
         )
 
     async def run(self) -> None:
-        """Until it is cancelled. What is under way then is delivered anew, by whoever comes next."""
+        """Until it is cancelled; then nothing of it is left in the database. What was under way is delivered anew, by
+        whoever comes next."""
         while True:
             try:
                 await self.round()
             except SQLAlchemyError as error:
                 _log.warning("notices_wait", error=str(error))
+            except Exception:  # noqa: BLE001  the edge of a task whose end nobody would see
+                _log.exception("courier_stumbled")
             await asyncio.sleep(POLL_SECONDS)
 
     async def round(self) -> None:
         """Deliver what is due, of each webhook the oldest, until nothing is. Raises SQLAlchemyError."""
-        while taken := await asyncio.to_thread(self._take):
+        while taken := await _in_thread(self._take):
             await asyncio.gather(*(self._deliver(notice, at) for notice, at in taken))
 
     def _take(self) -> Sequence[tuple[Notice, datetime]]:
@@ -66,9 +72,9 @@ class Courier:
         try:
             status = await deliver(self._pool, notice, at)
         except Undelivered as failure:
-            await asyncio.to_thread(self._note_failure, notice, failure)
+            await _in_thread(self._note_failure, notice, failure)
         else:
-            await asyncio.to_thread(self._note_success, notice, status)
+            await _in_thread(self._note_success, notice, status)
 
     def _note_success(self, notice: Notice, status: int) -> None:
         with self._database.transaction() as session:
@@ -79,3 +85,13 @@ class Courier:
         with self._database.transaction() as session:
             due_at = None if pause is None else now(session) + pause
             outbox.note_failure(session, notice, str(failure), failure.status, due_at)
+
+
+async def _in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """A thread cannot be cancelled: whoever is, waits until it has ended."""
+    thread = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        raise

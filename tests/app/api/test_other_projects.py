@@ -13,10 +13,20 @@ from app.contract.job import JobStatus
 from app.db.session import Database
 from app.services.keys import Keys
 from app.storage import FolderStore
-from tests.factories import language_model_spec, make_artifact, make_checkpoint, make_dataset, make_job, make_model, put
+from tests.factories import (
+    language_model_spec,
+    make_artifact,
+    make_checkpoint,
+    make_dataset,
+    make_job,
+    make_model,
+    make_notice,
+    make_webhook,
+    put,
+)
 from tests.support.routes import operations, pages
 
-RESOURCES = ("{dataset_id}", "{job_id}", "{model}", "{key_id}")
+RESOURCES = ("{dataset_id}", "{job_id}", "{model}", "{key_id}", "{webhook_id}", "{delivery_id}")
 WITHIN = {"{step}": "5", "{name}": "a.txt", "{alias}": "best"}
 #: They name what belongs to nobody.
 PUBLIC = {"{code}", "{kind}", "{type}"}
@@ -28,7 +38,9 @@ BODIES: dict[str, dict[str, Any]] = {
 OPERATIONS = [(method, path) for method, path in operations() if any(name in path for name in RESOURCES)]
 PAGES = [page for page in pages() if "{" in page]
 NOWHERE = {"{dataset_id}": "ds_" + "0" * 32, "{job_id}": "job_" + "0" * 32, "{model}": "model_" + "0" * 32} | {
-    "{key_id}": "key_" + "0" * 32
+    "{key_id}": "key_" + "0" * 32,
+    "{webhook_id}": "wh_" + "0" * 32,
+    "{delivery_id}": "msg_" + "0" * 32,
 }
 
 
@@ -59,11 +71,13 @@ def two(client: TestClient, database: Database, store: FolderStore) -> Two:
     dataset = make_dataset(database, project_id="owner")
     put(store, dataset.blob_key, b'{"text": "hello"}\n')
     spec = language_model_spec(dataset.id, metadata={"team": "nlp"})
+    webhook = make_webhook(database, project_id="owner")
     job = make_job(database, status=JobStatus.SUCCEEDED, spec=spec, project_id="owner")
     model = make_model(database, store, job=job, name="mine")
     make_checkpoint(database, store, job, 5)
     make_artifact(database, store, job)
     two.ids |= {"{dataset_id}": dataset.id, "{job_id}": job.id, "{model}": model.id, "{key_id}": spare.id}
+    two.ids |= {"{webhook_id}": webhook.id, "{delivery_id}": make_notice(database, webhook).id}
     assert two.call(owner, "PUT", "/v1/models/{model}/aliases/best", {}).status_code == 200
     return two
 

@@ -14,7 +14,7 @@ from tests.support.local_client import local_client
 from tests.support.receiver import receiver
 from tests.support.waiting import wait_until
 
-HOOK = {"url": "https://hooks.example/pretune"}
+HOOK = {"url": "https://hooks.invalid/pretune"}
 
 
 @pytest.fixture
@@ -40,12 +40,12 @@ def test_a_webhook_is_made_shown_and_deleted(client: httpx2.Client) -> None:
 @pytest.mark.parametrize(
     ("hook", "location", "words"),
     [
-        ({"url": "ftp://hooks.example/"}, "url", "ftp://hooks.example/"),
-        ({"url": "https://me:pass@hooks.example/"}, "url", "signature"),
+        ({"url": "ftp://hooks.invalid/"}, "url", "ftp://hooks.invalid/"),
+        ({"url": "https://me:pass@hooks.invalid/"}, "url", "signature"),
         ({"url": "http://127.0.0.1:8080/v1/jobs"}, "url", "no public address"),
         ({"url": "http://169.254.169.254/latest/meta-data"}, "url", "PRETUNE_WEBHOOK_NETWORKS"),
         ({"url": "http://[::ffff:127.0.0.1]/"}, "url", "no public address"),
-        ({"url": "https://hooks.example:99999/"}, "url", "no address"),
+        ({"url": "https://hooks.invalid:99999/"}, "url", "no address"),
         ({"url": "https:///nowhere"}, "url", "names no host"),
         (HOOK | {"events": ["job.exploded"]}, "events.0", "job.failed"),
         (HOOK | {"events": []}, "events", "at least 1"),
