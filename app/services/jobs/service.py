@@ -57,7 +57,8 @@ class Jobs:
             row.queued_at = row.created_at if row.status == JobStatus.QUEUED else None
             check_queue(session, project_id, self.settings.max_queued_jobs)
             check_storage(session, project_id, row.store_bytes or 0, self.settings.max_stored_bytes)
-            webhook = spec.webhook and webhook_row(spec.webhook, project_id, row.created_at, row.id)
+            hook = spec.webhook
+            webhook = None if hook is None else webhook_row(hook, project_id, row.created_at, row.id)
             jobs.insert(session, row, webhook)
             [view], wanted = _views(session, [row]), self._queues(session, row)
             if record is not None:
