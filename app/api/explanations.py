@@ -57,6 +57,11 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
         "Send less at once: inputs in several requests, a data set in a denser type of file. The operator can raise "
         "PRETUNE_MAX_JSON_BYTES and PRETUNE_MAX_UPLOAD_BYTES.",
     ),
+    ErrorCode.REQUEST_TOO_SLOW: Explanation(
+        "The body came too slowly",
+        "The connection was open, and the rest of the body did not come in time.",
+        "Send the same request again, over a better connection.",
+    ),
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: Explanation(
         "The body is of a type that is not taken here",
         "Bodies are JSON; only files are uploaded as multipart/form-data.",

@@ -14,7 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
-from app.contract.errors import ErrorCode, FieldError, InvalidRequest, ServiceError
+from app.contract.errors import ErrorCode, FieldError, InvalidRequest, ServiceError, TooSlow
 from app.services.uploads import IncomingFile, Upload, too_large
 
 if TYPE_CHECKING:
@@ -25,17 +25,14 @@ MAX_FIELDS = 16
 #: What a form may hold beside its file.
 MAX_FORM_BYTES = 1 << 20
 WRITE_BYTES = 1 << 20
+#: How long nothing may come, and how slowly all of it.
 STALL_SECONDS = 30.0
+SLOWEST_BYTES_PER_SECOND = 1_024
 
 
 class UnsupportedMediaType(ServiceError):
     code = ErrorCode.UNSUPPORTED_MEDIA_TYPE
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-
-
-class UploadStalled(ServiceError):
-    code = ErrorCode.VALIDATION_FAILED
-    status = HTTPStatus.REQUEST_TIMEOUT
 
 
 async def receive_form(request: Request, incoming: IncomingFile, max_bytes: int) -> tuple[Upload, dict[str, str]]:
@@ -59,18 +56,24 @@ async def receive_form(request: Request, incoming: IncomingFile, max_bytes: int)
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    """The body as it comes; a client that stops sending, or leaves, ends it."""
-    stream = request.stream()
+    """The body as it comes; a client that stops sending, drips or leaves ends it."""
+    stream, clock = request.stream(), asyncio.get_running_loop().time
+    last_at, received_bytes = clock() + STALL_SECONDS, 0
     while True:
+        until = min(clock() + STALL_SECONDS, last_at + received_bytes / SLOWEST_BYTES_PER_SECOND)
         try:
-            async with asyncio.timeout(STALL_SECONDS):
+            async with asyncio.timeout_at(until):
                 chunk = await anext(stream)
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise UploadStalled(f"No byte of the upload came for {STALL_SECONDS:g} seconds. Send it again.") from None
+            raise TooSlow(
+                f"Of the upload nothing came for {STALL_SECONDS:g} seconds, or less than "
+                f"{SLOWEST_BYTES_PER_SECOND:,} bytes a second. Send it again."
+            ) from None
         except ClientDisconnect:
             raise _malformed("the connection closed before its end") from None
+        received_bytes += len(chunk)
         yield chunk
 
 

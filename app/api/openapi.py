@@ -29,6 +29,7 @@ _WITH_KEY = {
 }
 _WITH_BODY = {
     400: "The body is no strict JSON or no form.",
+    408: "The body came too slowly.",
     413: "The body is too large.",
     415: "The body is of another type.",
 }

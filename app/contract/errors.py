@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     PAYLOAD_TOO_LARGE = "payload_too_large"
+    REQUEST_TOO_SLOW = "request_too_slow"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     IDEMPOTENCY_KEY_IN_FLIGHT = "idempotency_key_in_flight"
@@ -128,6 +129,13 @@ class Conflict(ServiceError):
 class PayloadTooLarge(ServiceError):
     code = ErrorCode.PAYLOAD_TOO_LARGE
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class TooSlow(ServiceError):
+    """The body does not come: whoever holds a connection so holds nothing else for long."""
+
+    code = ErrorCode.REQUEST_TOO_SLOW
+    status = HTTPStatus.REQUEST_TIMEOUT
 
 
 class Overloaded(ServiceError):

@@ -1,9 +1,7 @@
 """Bad input over the real socket: a clear 4xx that names the value, quickly, and nothing stored."""
 
-import time
 from collections.abc import Iterator
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,7 +11,6 @@ from tests.e2e.running import RunningService
 from tests.e2e.specs import pretrain
 
 NO_DATASET = "ds_" + "0" * 32
-SERVER_SECONDS = 0.1
 
 
 @pytest.fixture
@@ -49,40 +46,6 @@ def test_a_wrong_field_is_named(http: httpx2.Client, path: str, value: Any, loca
     assert problem["code"] == "validation_failed"
     assert any(error["location"].startswith(location) for error in problem["errors"]), problem["errors"]
     assert answer.headers["content-type"] == "application/problem+json"
-
-
-@pytest.mark.parametrize(
-    ("body", "statuses"),
-    [
-        (b'{"kind": "pretrain", "priority": NaN}', {400, 422}),
-        (b"[" * 100_000, {400, 422}),
-        (b'{"kind": ' + b"1" * 5_000 + b"}", {400, 422}),
-        (b"", {400, 422}),
-        (b'{"kind": "\xff"}', {400, 422}),
-    ],
-)
-def test_malformed_json_is_refused_quickly(http: httpx2.Client, body: bytes, statuses: set[int]) -> None:
-    seconds = []
-    for _ in range(3):
-        started_at = time.perf_counter()
-        answer = http.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
-        seconds.append(time.perf_counter() - started_at)
-        assert answer.status_code in statuses
-        assert answer.json()["detail"]
-    assert min(seconds) < SERVER_SECONDS
-
-
-def test_an_architecture_of_a_trillion_parameters_is_refused_by_arithmetic(http: httpx2.Client, tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("to be or not to be " * 100)
-    with (tmp_path / "text.txt").open("rb") as file:
-        dataset = http.post("/v1/datasets", files={"file": ("text.txt", file)}).json()["id"]
-    architecture = {"type": "transformer", "num_layers": 1_000, "width": 10_240, "num_heads": 16}
-    spec = changed(pretrain(dataset), "method.architecture", architecture)
-    started_at = time.perf_counter()
-    answer = http.post("/v1/jobs", json=spec)
-    assert time.perf_counter() - started_at < 10 * SERVER_SECONDS
-    assert answer.status_code == 422
-    assert answer.json()["code"] == "too_large"
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,11 @@ class ApiServer:
     def wait_until_ready(self) -> None:
         wait_until(lambda: answers(self._listener, "/readyz"), 60, f"the api is ready:\n{self._log.read_text()}")
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it was not started"
+        return self._process.pid
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()

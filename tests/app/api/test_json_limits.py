@@ -1,13 +1,16 @@
 """What counts as JSON, on the real routes: strict, bounded, and cheap to refuse."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
-from app.api.strict_json import MAX_KEYS, check_json
+from app.api import strict_json
+from app.api.strict_json import MAX_KEYS, StrictJson, check_json
 from app.contract.errors import ServiceError
 from app.settings import Settings
 
@@ -66,6 +69,27 @@ def test_too_many_keys_are_413(client: TestClient) -> None:
     body = json.dumps({f"key{number}": number for number in range(MAX_KEYS + 1)})
     answer = client.post("/v1/jobs", content=body, headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+
+
+def test_a_body_that_never_ends_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anybody is asked who they are: it must cost little."""
+    monkeypatch.setattr(strict_json, "BODY_SECONDS", 0.05)
+    answered: list[Message] = []
+
+    async def drip() -> Message:
+        await asyncio.sleep(0.001)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def answer(message: Message) -> None:
+        answered.append(message)
+
+    async def reached(*_: object) -> None:
+        raise AssertionError("no handler sees such a body")
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/jobs", "query_string": b"", "headers": []}
+    asyncio.run(StrictJson(reached, max_bytes=1 << 20, max_depth=64, uploads=())(scope, drip, answer))
+    assert answered[0]["status"] == 408
+    assert b"request_too_slow" in answered[1]["body"]
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])

@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 
 from app.api import multipart
-from app.contract.errors import InvalidRequest
+from app.contract.errors import InvalidRequest, TooSlow
 from app.services.uploads import IncomingFile
 
 HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
@@ -46,8 +46,32 @@ def test_a_form_is_the_same_however_it_is_cut(tmp_path: Path, size: int) -> None
 
 def test_a_client_that_stalls_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multipart, "STALL_SECONDS", 0.05)
-    with pytest.raises(multipart.UploadStalled):
+    with pytest.raises(TooSlow):
         _receive(tmp_path, _body(HEAD + b"some data"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_client_that_drips_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never silent for long, and never done: a byte with each turn of the loop, until the time for so few is over."""
+    monkeypatch.setattr(multipart, "STALL_SECONDS", 0.2)
+    sent = 0
+
+    async def drip() -> Any:
+        nonlocal sent
+        await asyncio.sleep(0.001)
+        sent += 1
+        return _body(HEAD if sent == 1 else b"x")
+
+    async def run() -> None:
+        headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+        request = Request({"type": "http", "method": "POST", "headers": headers}, drip)
+        with IncomingFile(tmp_path, 1 << 20) as incoming:
+            await multipart.receive_form(request, incoming, 1 << 20)
+
+    monkeypatch.setattr(multipart, "SLOWEST_BYTES_PER_SECOND", 1 << 20)
+    with pytest.raises(TooSlow):
+        asyncio.run(run())
+    assert sent > 2
     assert list(tmp_path.iterdir()) == []
 
 
