@@ -28,7 +28,9 @@ def needed(method: str, path: str) -> Scope:
         return Scope.ADMIN
     if path.endswith(ASKING):
         return Scope.PREDICT
-    return Scope.READ if method == "GET" or path == "/v1/jobs/estimate" else Scope.WRITE
+    if method == "GET" and not path.endswith("/secret"):
+        return Scope.READ
+    return Scope.READ if path == "/v1/jobs/estimate" else Scope.WRITE
 
 
 @pytest.fixture
