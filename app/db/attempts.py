@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, cast, func, select, update
 from sqlalchemy.orm import Session
 
 from app.contract.errors import ErrorCode, JobError
@@ -96,11 +96,13 @@ def any_without_room(session: Session, devices: Collection[str], room: Room) -> 
 
 
 def tell_without_room(
-    session: Session, devices: Collection[str], room: Room, error_of: Callable[[JobRow], JobError]
+    session: Session, devices: Collection[str], room: Room, error_of: Callable[[JobRow, int], JobError]
 ) -> None:
-    """Tell the queued jobs that do not fit into `room`, each once, what holds them back."""
-    for row in session.scalars(_without_room(devices, room).limit(BATCH).with_for_update(skip_locked=True)):
-        error = error_of(row)
+    """Tell the queued jobs that do not fit into `room`, each once, what holds them back. `error_of` is given a job and
+    the bytes that it has still to store."""
+    waiting = _without_room(devices, room).limit(BATCH).with_for_update(skip_locked=True, of=JobRow)
+    for row, to_store in session.execute(waiting).all():
+        error = error_of(row, to_store)
         row.error = error.model_dump(mode="json")
         events.append(session, row.id, "warning", {"message": error.message}, now(session))
 
@@ -220,10 +222,10 @@ def _best_queued(devices: Collection[str], room: Room | None, max_running: int |
     )
 
 
-def _without_room(devices: Collection[str], room: Room) -> Select[JobRow]:
+def _without_room(devices: Collection[str], room: Room) -> Select[JobRow, int]:
     untold = func.coalesce(JobRow.error["code"].as_string(), "") != ErrorCode.DISK_FULL
     return (
-        select(JobRow)
+        select(JobRow, _to_store())
         .where(JobRow.status == JobStatus.QUEUED, JobRow.device.in_(devices), ~_fits(room), untold)
         .order_by(JobRow.id)
         .execution_options(populate_existing=True)
@@ -231,16 +233,19 @@ def _without_room(devices: Collection[str], room: Room) -> Select[JobRow]:
 
 
 def _fits(room: Room) -> ColumnElement[bool]:
+    to_store, beside = _to_store(), func.coalesce(JobRow.scratch_bytes, 0)
+    in_store = to_store + beside if room.shared else to_store
+    return and_(in_store <= room.store_bytes, beside <= room.scratch_bytes)
+
+
+def _to_store() -> ColumnElement[int]:
     """What is stored already needs no room. Null needs none, for nothing is known of it."""
     stored = (
-        select(func.coalesce(func.sum(CheckpointRow.size_bytes), 0))
+        select(cast(func.coalesce(func.sum(CheckpointRow.size_bytes), 0), BigInteger))
         .where(CheckpointRow.job_id == JobRow.id)
         .scalar_subquery()
     )
-    to_store = case((JobRow.store_bytes > stored, JobRow.store_bytes - stored), else_=0)
-    beside = func.coalesce(JobRow.scratch_bytes, 0)
-    in_store = to_store + beside if room.shared else to_store
-    return and_(in_store <= room.store_bytes, beside <= room.scratch_bytes)
+    return case((JobRow.store_bytes > stored, JobRow.store_bytes - stored), else_=0)
 
 
 def _held(claim: Claim) -> Select[JobRow]:

@@ -29,16 +29,16 @@ def tell_shortage(database: Database, devices: tuple[str, ...], room: Room) -> N
         if not attempts.any_without_room(session, devices, room):
             return
     with database.transaction() as session:
-        attempts.tell_without_room(session, devices, room, lambda job: _shortage(job, room))
+        attempts.tell_without_room(session, devices, room, lambda job, to_store: _shortage(job, to_store, room))
 
 
-def _shortage(job: JobRow, room: Room) -> JobError:
-    store, scratch = job.store_bytes or 0, job.scratch_bytes or 0
+def _shortage(job: JobRow, to_store: int, room: Room) -> JobError:
+    scratch = job.scratch_bytes or 0
     if room.shared:
-        figures = f"it needs up to {_gigabytes(store + scratch)} and {_gigabytes(room.store_bytes)} are free"
+        figures = f"it needs up to {_gigabytes(to_store + scratch)} and {_gigabytes(room.store_bytes)} are free"
     else:
         figures = (
-            f"it needs up to {_gigabytes(store)} in the store, where {_gigabytes(room.store_bytes)} are free, and "
+            f"it needs up to {_gigabytes(to_store)} in the store, where {_gigabytes(room.store_bytes)} are free, and "
             f"{_gigabytes(scratch)} beside it, where {_gigabytes(room.scratch_bytes)} are free"
         )
     message = (

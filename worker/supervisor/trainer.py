@@ -135,7 +135,7 @@ class Trainer:
 
     def _poll(self) -> None:
         while not self._shutdown.wait(self._settings.idle_poll_seconds):
-            self.fill()
+            self._guarded(self.fill)
 
     def _upkeep(self) -> None:
         self._do_until_shutdown(

@@ -109,6 +109,27 @@ def test_what_a_job_has_stored_already_needs_no_room(job_that_needs: Need, datab
         assert attempts.any_claimable(session, DEVICES, ROOM)
 
 
+def test_a_shortage_tells_what_is_still_to_be_stored(
+    job_that_needs: Need, training_jobs: TrainingJobs, database: Database
+) -> None:
+    job_id = job_that_needs(5 * 10**9, 10**9)
+    with database.transaction() as session:
+        session.add(
+            CheckpointRow(
+                job_id=job_id,
+                step=1,
+                attempt=1,
+                artifact_prefix="",
+                manifest={},
+                size_bytes=10**9,
+                created_at=now(session),
+            )
+        )
+    tell_shortage(database, DEVICES, Room(store_bytes=2 * 10**9, scratch_bytes=2 * 10**9, shared=True))
+    (event,) = training_jobs.events(job_id, "warning")
+    assert "up to 5.000 GB and 2.000 GB are free" in event["message"]
+
+
 def test_a_shortage_is_told_again_after_a_retry_and_not_otherwise(
     job_that_needs: Need, training_jobs: TrainingJobs, database: Database
 ) -> None:
