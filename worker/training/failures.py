@@ -12,7 +12,9 @@ from worker.data.failures import BadData
 _FULL_DISK_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 #: Rust's and C++'s writers tell a full disk in words only.
 _FULL_DISK_WORDS = ("No space left on device", "Disk quota exceeded", "File too large", "PytorchStreamWriter failed")
-_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "bad_alloc", "Cannot allocate memory")
+#: Of libraries that have no exception for it; a GPU's beyond what torch allocates itself.
+_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "bad_alloc", "Cannot allocate memory",
+                 "CUDA error: out of memory", "STATUS_ALLOC_FAILED")  # fmt: skip
 _MESSAGE_CHARACTERS = 500
 
 

@@ -1,5 +1,6 @@
 """Checkpoint folders: whole, told by digests, or not there."""
 
+import errno
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,20 @@ def test_memory_that_runs_out_is_told() -> None:
     told = job_error(caught.value)
     assert told.code == ErrorCode.OUT_OF_MEMORY
     assert told.fault is Fault.USER
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_memory_that_runs_out_is_told_whoever_wanted_it(error: Exception) -> None:
+    assert job_error(error).code == ErrorCode.OUT_OF_MEMORY
 
 
 def test_what_nobody_foresaw_is_our_fault_and_told_shortly() -> None:
