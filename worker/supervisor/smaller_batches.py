@@ -34,8 +34,8 @@ def smaller_batches(error: JobError, asked: TrainingOptions, resolved: Resolved 
     more = _more_parts(training.batch_size, parts)
     warning = (
         f"{error.message} The job is tried once more, from its last checkpoint if it has one, with "
-        f"gradient_accumulation_steps {more} instead of {parts}: micro-batches of {training.batch_size // more} examples, "
-        f"the same batch of {training.batch_size}. "
+        f"gradient_accumulation_steps {more} instead of {parts}: micro-batches of {training.batch_size // more} "
+        f"examples, the same batch of {training.batch_size}. "
         "The result may differ in its last bits from that of a run without this interruption."
     )
     return SmallerBatches(resolved.model_copy(update={"gradient_accumulation_steps": more}), warning)
