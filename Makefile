@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow faults soak chromium quality-fast quality check documents clean
+.PHONY: help install demo test test-slow faults soak chromium quality-fast quality check audit documents clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -47,6 +47,10 @@ check: $(VENV)/.installed-test  ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.installed-test  ## the pinned versions against published advisories; needs the internet
+	$(PIP_INSTALL) pip-audit
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
 documents: $(VENV)/.installed-test  ## write openapi.json and docs/methods.md anew after a change of the API
 	$(BIN)/python -m app.openapi
