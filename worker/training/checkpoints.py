@@ -25,16 +25,25 @@ from app.contract.checkpoint import (
 from app.contract.model_folder import model_digest
 
 _STATE_NAME = "state.pt"
+_HALF_PRECISION = ("avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16")
 
 
 def environment(device: str) -> Environment:
     """Of this process. A GPU is told by its name: another model may sum in another order."""
     return Environment(
         torch=torch.__version__,
-        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        cpu_capability=_cpu_capability(),
         num_threads=torch.get_num_threads(),
         device=device if device == "cpu" else f"{device} ({torch.cuda.get_device_name()})",
     )
+
+
+def _cpu_capability() -> str:
+    """All by which torch's libraries choose their kernels: the widest instructions, those for half precision, the CPU's
+    name."""
+    found = torch.cpu.get_capabilities()
+    half_precision = (name for name in _HALF_PRECISION if found.get(name))
+    return " ".join([torch.backends.cpu.get_cpu_capability(), *half_precision, f"({found.get('cpu_name', 'unknown')})"])
 
 
 def write_checkpoint(

@@ -46,6 +46,16 @@ def test_the_manifest_tells_every_file_by_size_and_digest(tmp_path: Path) -> Non
     assert (manifest.step, manifest.is_best, manifest.metrics) == (3, True, {"validation_loss": 1.5})
 
 
+def test_cpus_whose_kernels_may_differ_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = set[str]()
+    for found in ({"cpu_name": "Xeon"}, {"cpu_name": "Xeon", "amx_bf16": True}, {"cpu_name": "EPYC"}, {}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found)
+        told.add(environment("cpu").cpu_capability)
+
+    assert len(told) == 4
+    assert all(each.startswith(torch.backends.cpu.get_cpu_capability()) for each in told)
+
+
 def test_the_state_is_read_back_as_it_was(tmp_path: Path) -> None:
     state = read_state(_write(tmp_path))
 
