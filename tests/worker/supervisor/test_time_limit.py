@@ -14,13 +14,14 @@ from tests.worker.supervisor.conftest import StartTrainer
 LIMIT_SECONDS = 3_600
 
 
+@pytest.mark.slow
 @pytest.mark.databases("sqlite")
 def test_a_job_at_its_time_limit_keeps_a_checkpoint_and_a_retry_goes_on_from_it(
     training_jobs: TrainingJobs, start_trainer: StartTrainer, database: Database
 ) -> None:
-    """All but a moment was spent by earlier attempts; the run would take longer, the retry takes the rest."""
-    job_id = training_jobs.submit(steps=100, checkpoint_every=100, step_seconds=0.02, time_limit_seconds=LIMIT_SECONDS)
-    set_seconds_run(database, job_id, LIMIT_SECONDS - 1.5)
+    """All but some seconds were spent by earlier attempts; the run would take longer, the retry takes the rest."""
+    job_id = training_jobs.submit(steps=300, checkpoint_every=300, step_seconds=0.02, time_limit_seconds=LIMIT_SECONDS)
+    set_seconds_run(database, job_id, LIMIT_SECONDS - 5.0)
     start_trainer()
     row = training_jobs.wait_for(job_id, JobStatus.FAILED)
     assert row.error is not None
@@ -28,13 +29,13 @@ def test_a_job_at_its_time_limit_keeps_a_checkpoint_and_a_retry_goes_on_from_it(
     assert "3,600 seconds" in row.error["message"]
     assert row.seconds_run >= LIMIT_SECONDS
     (kept,) = training_jobs.checkpoints(job_id)
-    assert 0 < kept.step < 100
+    assert 0 < kept.step < 300
     training_jobs.retry(job_id)
     row = training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
     assert training_jobs.outcomes(job_id) == ["failed", "succeeded"]
-    assert training_jobs.weights(job_id) == weights_after(100)
+    assert training_jobs.weights(job_id) == weights_after(300)
     steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
-    assert steps == list(range(1, 101)), "the retry went on from the checkpoint, with the whole limit anew"
+    assert steps == list(range(1, 301)), "the retry went on from the checkpoint, with the whole limit anew"
 
 
 def test_a_job_that_has_nothing_left_of_its_time_trains_no_more(
