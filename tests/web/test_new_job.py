@@ -32,6 +32,7 @@ def test_a_job_is_as_short_as_it_can_be_said(page: Page, database: Database) -> 
     dataset = make_dataset(database)
     page.goto("/jobs/new")
     expect(page.locator("#estimate")).to_contain_text("parameters")
+    expect(page.locator("#estimate")).to_contain_text("disk, at most")
     assert body(page) == {
         "kind": "pretrain",
         "dataset": dataset.id,

@@ -255,6 +255,7 @@ function showEstimate(found) {
   const rows = [
     ["parameters", about("num_parameters") + count(found.num_parameters)],
     ["memory", about("memory_bytes") + bytes(found.memory_bytes)],
+    ["disk, at most", about("disk_bytes") + bytes(found.disk_bytes)],
     ["steps", about("total_steps") + whole(found.total_steps)],
     found.total_tokens !== null && ["tokens", about("total_tokens") + count(found.total_tokens)],
     ...Object.entries(found.estimated_seconds).map(([device, seconds]) => [`time on ${device}`, about("estimated_seconds") + duration(seconds)]),
