@@ -77,8 +77,10 @@ class Datasets:
 
         Raises InvalidRequest (`invalid_dataset`) with the located errors. `record` as in `Jobs.submit`.
         """
-        report = self._validated(upload, form)
         key = blob_key(project_id, upload.sha256)
+        with self.database.reading() as session:
+            self._check_room(session, project_id, key, upload.size_bytes)  # before the work of judging it
+        report = self._validated(upload, form)
         try:
             return self._stored(_row(project_id, upload, form, report, key), upload, record)
         except OSError as error:
@@ -151,14 +153,18 @@ class Datasets:
             with self.database.transaction() as session:
                 datasets.lock_blob(session, row.blob_key)
                 if self.store.exists(row.blob_key):
-                    new_bytes = 0 if datasets.blob_in_use(session, row.blob_key) else row.size_bytes
-                    check_storage(session, row.project_id, new_bytes, self.max_stored_bytes)
+                    self._check_room(session, row.project_id, row.blob_key, row.size_bytes)
                     row.created_at = now(session)
                     datasets.insert(session, row)
                     view = _view(row)
                     if record is not None:
                         record(session, view)
                     return view
+
+    def _check_room(self, session: Session, project_id: str, key: str, size_bytes: int) -> None:
+        """Raises QuotaExceeded. Bytes that the project has already need no more room."""
+        new_bytes = 0 if datasets.blob_in_use(session, key) else size_bytes
+        check_storage(session, project_id, new_bytes, self.max_stored_bytes)
 
     def _drop_if_unused(self, key: str) -> None:
         with self.database.transaction() as session:

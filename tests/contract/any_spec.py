@@ -34,6 +34,7 @@ _SMALL: Mapping[str, SearchStrategy[Any]] = {
     "seed": st.integers(0, 2**63 - 1),
     "resources": st.just({"device": "cpu"}),
     "metadata": st.just({}),
+    "webhook": st.none(),
     "name": st.none(),
 }
 

@@ -25,6 +25,14 @@ KEY = "0123456789abcdef" * 2
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 #: Of each thing, since some of the requests delete.
 COPIES = 4
+#: What lists the ids that a parameter takes.
+COLLECTIONS = {
+    "dataset_id": "datasets",
+    "job_id": "jobs",
+    "model": "models",
+    "key_id": "keys",
+    "webhook_id": "webhooks",
+}
 #: How often a parameter names what is there, or a text of a body does.
 IN_PATHS, IN_BODIES = 0.8, 0.1
 
@@ -43,18 +51,21 @@ def known(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("files")
     with service.api(KEY) as api:
         made = run_smoke(api, tell=lambda _: None)
-        texts = [api.upload(text_file(folder), kind="text")["id"] for _ in range(COPIES)]
-        reviews = [api.upload(reviews_file(folder), kind="labeled_text")["id"] for _ in range(COPIES)]
-        for text in texts:
-            api.cancel(api.create_job(pretrain(text))["id"])
+        for _ in range(COPIES):
+            api.upload(reviews_file(folder), kind="labeled_text")
+            text = api.upload(text_file(folder), kind="text")
+            api.cancel(api.create_job(pretrain(text["id"]))["id"])
     with httpx2.Client(base_url=service.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as http:
         archive = http.get(f"/v1/models/{made['language_model']}/archive").content
         for number in range(COPIES):
             form = {"alias": f"copy-{number}"}
             http.post("/v1/models/import", files={"file": ("m.zip", archive)}, data=form).raise_for_status()
-        jobs, models = ([each["id"] for each in http.get(f"/v1/{name}").json()["data"]] for name in ("jobs", "models"))
-        keys = [each["id"] for each in http.get("/v1/keys").json()["data"]]
-    return {"dataset_id": texts + reviews, "job_id": jobs, "model": [*models, "copy-0"], "key_id": keys}
+            http.post("/v1/webhooks", json={"url": f"https://{number}.invalid/"}).raise_for_status()
+        listed = {
+            name: [each["id"] for each in http.get(f"/v1/{collection}").json()["data"]]
+            for name, collection in COLLECTIONS.items()
+        }
+    return listed | {"model": [*listed["model"], "copy-0"]}
 
 
 def test_with_a_key_every_answer_is_foreseen(

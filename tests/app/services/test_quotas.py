@@ -103,8 +103,9 @@ class TestStoredBytes:
         fits = Datasets(database, store, validators, self.used + len(content))
         upload(fits, settings, content)
         upload(fits, settings, content)  # the same bytes are stored once
-        with pytest.raises(QuotaExceeded, match=r"19 more do not fit.*PRETUNE_MAX_STORED_BYTES"):
-            upload(fits, settings, content + b"\n")
+        for more in (content + b"\n", b"what is no data set"):  # which is told before it is judged
+            with pytest.raises(QuotaExceeded, match=r"19 more do not fit.*PRETUNE_MAX_STORED_BYTES"):
+                upload(fits, settings, more)
         assert self.used_by(database) == self.used + len(content)
         assert len(list((settings.artifacts_dir / "default" / "blobs").iterdir())) == 1
 
