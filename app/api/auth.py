@@ -8,6 +8,7 @@ carries its Origin.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -30,10 +31,11 @@ BEARER = HTTPBearer(auto_error=False, description="An API key: `pretune keys cre
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """`key_id` is null where no key was asked for."""
+    """`key_id` is null where no key was asked for: then everything is open."""
 
     project_id: str
     key_id: str | None = None
+    scopes: Sequence[Scope] = (Scope.ADMIN,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,16 @@ class Gate:
         """Raises Unauthenticated, Forbidden, InsufficientScope and RateLimited. A key that nobody asked for is not
         looked at.
         """
-        caller = await self._known(request, key, needed)
+        caller = await self._known(request, key)
         self.rates.take(caller.project_id)
+        if key is not None and not permits(caller.scopes, needed):
+            raise InsufficientScope(
+                f"{_named(key)} has the scopes {', '.join(caller.scopes)}, and this call needs {needed}. "
+                f"Take a key that has it; `pretune keys create --scope {needed}` makes one."
+            )
         return caller
 
-    async def _known(self, request: Request, key: str | None, needed: Scope) -> Caller:
+    async def _known(self, request: Request, key: str | None) -> Caller:
         if await self._is_open():
             _check_local(request, self.settings)
             return Caller(DEFAULT_PROJECT_ID)
@@ -65,12 +72,7 @@ class Gate:
                 f"{_named(key)} is unknown, revoked or expired. "
                 "`pretune keys list` shows those that stand, and `pretune keys create` makes a new one."
             )
-        if not permits(found.scopes, needed):
-            raise InsufficientScope(
-                f"{_named(key)} has the scopes {', '.join(found.scopes)}, and this call needs {needed}. "
-                f"Take a key that has it; `pretune keys create --scope {needed}` makes one."
-            )
-        return Caller(found.project_id, found.id)
+        return Caller(found.project_id, found.id, found.scopes)
 
     async def _is_open(self) -> bool:
         return self.settings.on_loopback and not await self.authenticator.any_made()

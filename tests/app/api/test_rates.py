@@ -6,6 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.api.rates import RateLimited, RateLimiter
+from app.contract.scopes import Scope
 from app.db.session import Database
 from app.main import create_app
 from app.services.keys import Keys
@@ -79,6 +80,11 @@ def test_a_flood_is_refused_and_others_are_served(client: TestClient, database: 
     for told in ("project flood", "0.01 times a second", "PRETUNE_REQUESTS_PER_SECOND"):
         assert told in refused.json()["detail"]
     assert client.get("/v1/jobs", headers=other).status_code == 200
+
+
+def test_calls_that_a_key_may_not_make_count_too(client: TestClient, database: Database) -> None:
+    asks_only = {"Authorization": f"Bearer {Keys(database).create(scopes=[Scope.PREDICT]).text}"}
+    assert [client.get("/v1/jobs", headers=asks_only).status_code for _ in range(3)] == [403, 429, 429]
 
 
 def test_every_route_costs_one_request(client: TestClient, database: Database) -> None:
