@@ -70,6 +70,7 @@ def test_whatever_fails_together_every_job_that_was_accepted_comes_to_its_one_ri
         wait_for_invariants(database, store)
         asked += accepted
         assert training_jobs.ids() == {job.job_id for job in asked}, "a job was lost, or made twice"
+    print(f"{len(asked)} jobs in {ROUNDS} rounds")  # noqa: T201
 
 
 def _check(training_jobs: TrainingJobs, job: Asked) -> None:
