@@ -9,7 +9,6 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -17,6 +16,7 @@ from app.api.explanations import EXPLANATIONS
 from app.api.refusals import refused_request
 from app.contract.base import Contract
 from app.contract.errors import ErrorCode, FieldError, NotFound, ServiceError, Unavailable
+from app.db.session import DATABASE_AWAY
 
 PROBLEM_TYPE = "application/problem+json"
 DATABASE_BACK_SECONDS = 2
@@ -99,7 +99,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_exception)
-    for kind in (OperationalError, InterfaceError, PoolTimeout):
+    for kind in (*DATABASE_AWAY, PoolTimeout):
         app.add_exception_handler(kind, _database_away)
 
 

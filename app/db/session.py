@@ -11,9 +11,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
 SQLITE_BUSY_SECONDS = 30
+#: Whoever says nothing for so long in the middle of a transaction is frozen or cut off: PostgreSQL ends it. Otherwise
+#: the row that it has locked, and its job, would be out of everybody's reach for the hours until TCP gives up.
+IDLE_TRANSACTION_SECONDS = 30
+#: What an access raises where the database is away, or has ended the connection.
+DATABASE_AWAY = (OperationalError, InterfaceError, InternalError)
 
 
 class Database:
@@ -63,7 +69,9 @@ def now(session: Session) -> datetime:
 
 def _create_engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+        engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+        event.listen(engine, "connect", _configure_postgresql)
+        return engine
     engine = create_engine(
         url,
         pool_size=20,
@@ -73,6 +81,11 @@ def _create_engine(url: str) -> Engine:
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _configure_postgresql(connection: Any, _record: Any) -> None:
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_SECONDS}s'")
+    connection.commit()
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

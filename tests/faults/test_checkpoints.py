@@ -31,10 +31,10 @@ def test_a_writer_killed_at_any_moment_leaves_whole_checkpoints_and_unfinished_o
 ) -> None:
     """19. The real writer of checkpoints, killed again and again."""
     command = [sys.executable, "-m", "tests.support.checkpoint_writer", str(tmp_path), str(KILLS), "1"]
-    subprocess.run(command, check=True)
+    torn = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert torn > KILLS // 4, "too few kills have struck in the middle of a write"
     whole = list(tmp_path.glob("step-*[0-9]"))
     assert len(whole) >= KILLS
-    assert len(list(tmp_path.iterdir())) > len(whole), "no kill has struck in the middle of a write"
     for folder in whole:
         manifest = CheckpointManifest.model_validate_json((folder / MANIFEST_NAME).read_text())
         for entry in manifest.files:

@@ -1,7 +1,7 @@
 """`python -m tests.support.checkpoint_writer FOLDER KILLS SEED`: writes real checkpoints, and is killed in the middle.
 
 A process forked off writes one after the other; it is killed at a random moment after its first, and the next one goes
-on. Torch is imported once, before the first fork, and computes nothing there.
+on. Torch is imported once, before the first fork, and computes nothing there. Prints how many writes were torn.
 """
 
 import itertools
@@ -42,8 +42,9 @@ def _export(step: int, model: Path) -> None:
     (model / "model.safetensors").write_bytes(step.to_bytes(8, "little") * (WEIGHTS_BYTES // 8))
 
 
-def main(folder: Path, kills: int, seed: int) -> None:
-    moments = random.Random(seed)  # noqa: S311  no secret
+def main(folder: Path, kills: int, seed: int) -> int:
+    """How many kills have struck in the middle of a write."""
+    moments, torn = random.Random(seed), 0  # noqa: S311  no secret
     for _ in range(kills):
         before, began_at = len(finished(folder)), time.monotonic()
         if (writer := os.fork()) == 0:
@@ -53,7 +54,9 @@ def main(folder: Path, kills: int, seed: int) -> None:
         time.sleep(moments.uniform(0, time.monotonic() - began_at))
         os.kill(writer, signal.SIGKILL)
         os.waitpid(writer, 0)
+        torn += any(folder.glob("*.tmp"))  # the next writer clears it away
+    return torn
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    print(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))  # noqa: T201

@@ -50,6 +50,7 @@ from app.contract.specs.architectures import MlpArchitecture
 from app.processes import die_with_parent
 
 FIRST_WEIGHTS = "0" * 64
+POLL_SECONDS = 0.02
 #: How a value of each type is read from the job's metadata, which holds strings.
 READERS: dict[type, Callable[[str], Any]] = {str: str, int: int, float: float, bool: lambda text: text == "yes"}
 
@@ -68,7 +69,7 @@ class Script:
 
     At `out_of_memory_at`, memory suffices for micro-batches of `fitting_examples`. `trace` is a file that gets a line
     at each start and each end: job, attempt, process id. From the step `padded_at` on, each checkpoint has a file of
-    `padding_bytes` more.
+    `padding_bytes` more. At `wait_at`, the process waits until the file `wait_for` is there.
     """
 
     steps: int
@@ -91,6 +92,8 @@ class Script:
     best_at: int = 0
     deaf: bool = False
     crash_after_finish: bool = False
+    wait_at: int = 0
+    wait_for: str = ""
     environment_by_attempt: bool = False
     tell_parent: bool = False
     trace: str = ""
@@ -131,6 +134,7 @@ class Training:
                 self._checkpoint()
                 self._trace("stopped")
                 return EXIT_STOPPED
+            self._wait()
             self._misbehave()
         self._finish()
         return 1 if self._script.crash_after_finish else 0
@@ -142,6 +146,10 @@ class Training:
         self._say(MetricsLine(step=self._step, values={"train_loss": 1 / self._step}, examples_per_second=10.0))
         if self._step % self._script.checkpoint_every == 0 or self._step == self._script.steps:
             self._checkpoint()
+
+    def _wait(self) -> None:
+        while self._step == self._script.wait_at and not Path(self._script.wait_for).exists():
+            time.sleep(POLL_SECONDS)
 
     def _misbehave(self) -> None:
         script = self._script

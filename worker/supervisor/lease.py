@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.db import attempts
 from app.db.attempts import Claim, Lease
-from app.db.session import Database
+from app.db.session import DATABASE_AWAY, Database
 from app.db.tables import JobRow
 
 RETRY_SECONDS = 0.2
@@ -77,7 +77,7 @@ class LeaseKeeper:
         while True:
             try:
                 return self._write_once(apply)
-            except (OperationalError, InterfaceError) as error:
+            except DATABASE_AWAY as error:
                 if self.lost:
                     raise LeaseLost(self._claim) from error
                 _log.warning("write_retried", job_id=self._claim.job_id, error=str(error.orig))
