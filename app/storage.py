@@ -78,12 +78,12 @@ class FolderStore:
                 yield StoredKey(path.relative_to(self._root).as_posix(), facts.st_size, modified_at)
 
     def delete_prefix(self, prefix: str) -> int:
-        freed = 0
-        for file in self.list(prefix):
+        deleted = list(self.list(prefix))
+        for file in deleted:
             self._path(file.key).unlink(missing_ok=True)
-            freed += file.size_bytes
-        self._prune(self._path(prefix))
-        return freed
+        if deleted:
+            self._prune(self._path(prefix))
+        return sum(file.size_bytes for file in deleted)
 
     def check(self) -> None:
         self._root.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def _replacing(destination: Path) -> Iterator[BinaryIO]:
 def _created(path: Path) -> BinaryIO:
     """A new file in a folder that may be pruned, as empty, until the file stands in it."""
     for _ in range(MAX_PRUNED_MEANWHILE):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, FileExistsError):  # the latter: it was there, and was gone when looked at
             path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("xb")
     path.parent.mkdir(parents=True, exist_ok=True)

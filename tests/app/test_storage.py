@@ -1,7 +1,8 @@
 """The artifact store: what is put is whole or not there, and deletions leave no empty folders."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,24 +41,38 @@ def test_a_deletion_takes_the_folders_that_it_empties(store: FolderStore, source
     assert list((tmp_path / "store").iterdir()) == []
 
 
-def test_a_put_holds_against_a_deletion_that_empties_its_folder(store: FolderStore, source: Path) -> None:
-    """The folder is there, still empty, and gone again, before the file is in it."""
-    ended = threading.Event()
+def test_puts_hold_against_deletions_that_empty_their_folder(store: FolderStore, source: Path) -> None:
+    """The folder may be there, still empty, and gone again, before the file is in it."""
 
-    def delete() -> None:
-        while not ended.is_set():
-            store.delete_prefix("a/b/other")
+    def put_and_delete(name: str) -> None:
+        for _ in range(100):
+            store.put(f"a/b/{name}", source)
+            assert store.exists(f"a/b/{name}")
+            store.delete_prefix(f"a/b/{name}")
 
-    deleting = threading.Thread(target=delete)
-    deleting.start()
-    try:
-        for number in range(200):
-            store.put(f"a/b/{number}", source)
-            assert store.exists(f"a/b/{number}")
-            store.delete_prefix(f"a/b/{number}")
-    finally:
-        ended.set()
-        deleting.join()
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(put_and_delete, str(number)) for number in range(4)]:
+            done.result()
+    assert list(store.list("")) == []
+
+
+def test_a_folder_that_goes_before_its_first_file_is_made_again(
+    store: FolderStore, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the test above meets now and then."""
+    mkdir = Path.mkdir
+    pruned: list[Path] = []
+
+    def made_and_pruned(path: Path, *args: Any, **options: Any) -> None:
+        mkdir(path, *args, **options)
+        if not pruned:
+            pruned.append(path)
+            path.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", made_and_pruned)
+    store.put("a/1", source)
+    assert pruned
+    assert store.exists("a/1")
 
 
 def test_a_source_that_is_not_there_leaves_nothing(store: FolderStore, tmp_path: Path) -> None:
