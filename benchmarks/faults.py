@@ -45,8 +45,8 @@ def run_once(report: Path) -> Run:
     return Run(finished.returncode == 0, len(cases), time.monotonic() - began_at, measured)
 
 
-def document(runs: Sequence[Run]) -> str:
-    return f"""# The fault suite, run {len(runs)} times in a row
+def document(runs: Sequence[Run], wanted: int) -> str:
+    return f"""# The fault suite: {len(runs)} of {wanted} runs in a row
 
 Written by `make faults N=10`, which stops at the first failure. What the tests do: [reliability.md](reliability.md).
 
@@ -101,7 +101,7 @@ def main() -> int:
             if not run.passed:
                 return 1
             runs.append(run)
-            DOCUMENT.write_text(document(runs))
+            DOCUMENT.write_text(document(runs, wanted))
     return 0
 
 
