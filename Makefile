@@ -21,7 +21,7 @@ test: $(VENV)/.installed-test  ## the whole fast suite
 
 test-slow: $(VENV)/.installed-test chromium  ## what needs a browser, long faults or larger data
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/contract -n auto --dist worksteal
-	$(BIN)/python -m pytest -m slow -rs --ignore tests/contract
+	SOAK_SEED=3 $(BIN)/python -m pytest -m slow -rs --ignore tests/contract
 
 N ?= 1
 faults: $(VENV)/.installed-test  ## kill, stop and freeze everything; N=10: ten times in a row, told in docs/faults.md

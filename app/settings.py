@@ -19,8 +19,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 #: sockaddr_un holds 104 bytes on macOS and 108 on Linux, the closing zero included.
 MAX_SOCKET_PATH_BYTES = 103
-#: What a project may call where others than this machine can.
-REQUESTS_PER_SECOND = 100.0
+#: What a project may call where others than this machine can: more than it asks a small model, less than a flood.
+REQUESTS_PER_SECOND = 1_000.0
 
 
 class Settings(BaseSettings):
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     max_training_bytes: int = Field(default=4_096 * GIB, description="Estimated memory of a job's training step.")
     allowed_hosts: tuple[str, ...] = ()
     requests_per_second: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="Of one project at each api process; default: no limit on loopback, 100 elsewhere."
+        default=None, description="Of one project at each api process; default: no limit on loopback, 1,000 elsewhere."
     )
     max_queued_jobs: Annotated[int, Field(ge=1)] | None = Field(
         default=1_000, description="Of one project, those that wait for a parent too."
