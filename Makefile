@@ -39,7 +39,7 @@ chromium:  ## the browser of the dashboard's tests, from Debian's packages where
 quality-fast: $(VENV)/.installed-quality  ## train every method on real data and judge it: 40 minutes on two cores
 	$(BIN)/python -m benchmarks.quality fast --write
 
-quality: $(VENV)/.installed-quality  ## the same, longer and with three seeds: 3 hours; goes on where it was broken off
+quality: $(VENV)/.installed-quality  ## the same with three seeds: 2 hours on two cores; goes on where it was broken off
 	$(BIN)/python -m benchmarks.quality full --write
 
 check: $(VENV)/.installed-test  ## format, lint, types, import rules

@@ -72,12 +72,11 @@ class Bench:
     profile: Profile = FAST
     seed: int = 0
 
-    def steps(self, fast: int, full: int | None = None) -> Json:
-        """A duration: of a full run as long as of a fast one, where nothing else is said."""
-        return {"steps": max(2, round(self._chosen(fast, full) * self.profile.scale))}
+    def steps(self, number: int) -> Json:
+        return {"steps": max(2, round(number * self.profile.scale))}
 
-    def epochs(self, fast: float, full: float | None = None) -> Json:
-        return {"epochs": self._chosen(fast, full) * self.profile.scale}
+    def epochs(self, number: float) -> Json:
+        return {"epochs": number * self.profile.scale}
 
     def train(
         self, spec: Json, data: DatasetInput, parent: Trained | None = None, validation: DatasetInput | None = None
@@ -117,9 +116,6 @@ class Bench:
     def arrays(self, name: str, kind: str, **arrays: Any) -> DatasetInput:
         """As .npz"""
         return self._kept(f"{name}.npz", kind, lambda path: np.savez(path, **arrays), None)
-
-    def _chosen(self, fast: float, full: float | None) -> float:
-        return fast if full is None or self.profile.name == "fast" else full
 
     def _kept(
         self, name: str, kind: str, write: Callable[[Path], object], columns: dict[str, str] | None

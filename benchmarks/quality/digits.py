@@ -92,7 +92,7 @@ def compression(architecture: str, bench: Bench) -> Measured:
     from sklearn.decomposition import PCA  # noqa: PLC0415
 
     method = {"type": "autoencoder", "architecture": WIDER[architecture], "code_size": CODE_SIZE}
-    training = {"duration": bench.epochs(200.0, 400.0), "validation_fraction": 0.05}
+    training = {"duration": bench.epochs(200.0), "validation_fraction": 0.05}
     spec = {"kind": "pretrain", "method": method, "training": training}
     trained = bench.train(spec, digits().pictures(bench))
     error = float(np.mean([output["error"] for output in predict(trained, digits().judged_images.tolist())]))
@@ -114,7 +114,7 @@ def generation(architecture: str, bench: Bench) -> Measured:
     spec = {
         "kind": "pretrain",
         "method": {"type": "gan", "architecture": ARCHITECTURES[architecture]},
-        "training": {"duration": bench.epochs(200.0, 400.0)},
+        "training": {"duration": bench.epochs(200.0)},
     }
     trained, untrained = bench.train(spec, digits().pictures(bench)), bench.untrained(spec, digits().pictures(bench))
     parent = bench.train(pretraining(bench, "conv"), digits().pictures(bench))

@@ -21,14 +21,14 @@ def parent(bench: Bench) -> Trained:
         "architecture": {"type": "transformer", "num_layers": 2, "width": 192, "num_heads": 4, "context_length": 64},
         "tokenizer": {"type": "bpe", "vocab_size": 8_192},
     }
-    training = {"duration": bench.steps(800, 1_600), "batch_size": 64, "validation_fraction": 0.02}
+    training = {"duration": bench.steps(800), "batch_size": 64, "validation_fraction": 0.02}
     return bench.train({"kind": "pretrain", "method": method, "training": training}, texts)
 
 
 def measured(bench: Bench) -> Measured:
     glosses = corpora.glosses()
     data = bench.lines("glosses-labeled", [each._asdict() for each in glosses.training], "labeled_text")
-    training = {"duration": bench.epochs(3.0, 5.0), "optimizer": {"learning_rate": 1e-3}, "validation_fraction": 0.05}
+    training = {"duration": bench.epochs(3.0), "optimizer": {"learning_rate": 1e-3}, "validation_fraction": 0.05}
     spec = {"kind": "finetune", "method": {"type": "classification"}, "training": training}
     trained = bench.train(spec, data, parent(bench))
     labels = [each.label for each in glosses.judged]

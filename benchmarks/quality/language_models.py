@@ -20,10 +20,9 @@ TIMES_THE_MOST_FREQUENT = 4.0
 #: What is new must become clearly likelier: by a tenth of its bits, and of the nats of an answer.
 CONTINUED_SHARE = TUNED_SHARE = 0.9
 
-FAST_SHAPE: Json = {"num_layers": 2, "width": 192, "context_length": 128}
-FULL_SHAPE: Json = {"num_layers": 2, "width": 256, "context_length": 128, "dropout": 0.1}
+SHAPE: Json = {"num_layers": 2, "width": 192, "context_length": 128}
 HEADS: Json = {"num_heads": 4}
-#: Each the best of those tried over 300 steps, by doubling; what is wider and trained longer takes half of them.
+#: Each the best of those tried over 300 steps, by doubling.
 RATES = {"transformer": 3e-3, "lstm": 4e-2, "rnn": 1.6e-2}
 TOKENIZER: Json = {"type": "bpe", "vocab_size": 2048}
 PROBES = ("My lord, I will [MASK] thee.", "God save the [MASK]!", "What is thy [MASK]?")
@@ -31,18 +30,15 @@ PROBES = ("My lord, I will [MASK] thee.", "God save the [MASK]!", "What is thy [
 
 def language_model(bench: Bench, architecture: str = "transformer") -> Trained:
     """Shakespeare's."""
-    shape, rate = FAST_SHAPE, RATES[architecture]
-    if bench.profile.name == "full":
-        shape, rate = FULL_SHAPE, rate / 2
     heads = HEADS if architecture == "transformer" else {}
     method = {
         "type": "causal_language_model",
-        "architecture": {"type": architecture} | shape | heads,
+        "architecture": {"type": architecture} | SHAPE | heads,
         "tokenizer": TOKENIZER,
     }
     training = {
-        "duration": bench.steps(600, 2_500),
-        "optimizer": {"type": "adamw", "learning_rate": rate},
+        "duration": bench.steps(600),
+        "optimizer": {"type": "adamw", "learning_rate": RATES[architecture]},
         "schedule": {"type": "cosine", "warmup_steps": 50},
         "validation_fraction": 0.02,
     }
@@ -55,11 +51,11 @@ def language_model(bench: Bench, architecture: str = "transformer") -> Trained:
 def masked_model(bench: Bench) -> Trained:
     method = {
         "type": "masked_language_model",
-        "architecture": {"type": "transformer"} | FAST_SHAPE | HEADS,
+        "architecture": {"type": "transformer"} | SHAPE | HEADS,
         "tokenizer": TOKENIZER,
     }
     training = {
-        "duration": bench.steps(1_500, 3_000),
+        "duration": bench.steps(1_500),
         "optimizer": {"type": "adamw", "learning_rate": 3e-3, "betas": (0.9, 0.98), "weight_decay": 0.01},
         "schedule": {"type": "linear", "warmup_steps": 50},
         "validation_fraction": 0.02,
@@ -106,7 +102,7 @@ def continued(bench: Bench) -> Measured:
 def on_reviews(bench: Bench, parent: Trained) -> Trained:
     """A language model that has read film reviews too."""
     texts = bench.lines("reviews", [{"text": text} for text in corpora.long_reviews().training], "text")
-    training = {"duration": bench.steps(400, 800), "validation_fraction": 0.02}
+    training = {"duration": bench.steps(400), "validation_fraction": 0.02}
     spec = {"kind": "finetune", "method": {"type": "causal_language_model"}, "training": training}
     return bench.train(spec, texts, parent)
 

@@ -37,7 +37,7 @@ def classification(parent: str, bench: Bench) -> Measured:
     reviews = corpora.rotten_tomatoes()
     data = bench.lines("reviews-labeled", [each._asdict() for each in reviews.training], "labeled_text")
     training = {
-        "duration": bench.epochs(2.0, 3.0),
+        "duration": bench.epochs(2.0),
         "optimizer": {"type": "adamw", "learning_rate": 1e-3},
         "schedule": {"type": "cosine", "warmup_steps": 20},
     }
@@ -52,7 +52,7 @@ def regression(bench: Bench) -> Measured:
 
     reviews = corpora.rotten_tomatoes()
     records = [{"text": each.text, "target": float(each.label)} for each in reviews.training]
-    training = {"duration": bench.epochs(2.0, 3.0)}
+    training = {"duration": bench.epochs(2.0)}
     spec = {"kind": "finetune", "method": {"type": "regression"}, "training": training}
     trained = bench.train(spec, bench.lines("reviews-scored", records, "scored_text"), PARENTS[BEST](bench))
     texts, labels = _columns(reviews.judged)

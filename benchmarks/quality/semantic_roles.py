@@ -22,7 +22,7 @@ F1_ASKED = 0.38
 
 
 def _pretrained(method: Json, bench: Bench) -> Trained:
-    training = {"duration": bench.steps(600, 1_500), "validation_fraction": 0.02}
+    training = {"duration": bench.steps(600), "validation_fraction": 0.02}
     return bench.train({"kind": "pretrain", "method": method, "training": training}, english_text(bench))
 
 
@@ -46,7 +46,7 @@ def measured(parent: str, bench: Bench) -> Measured:
     spec = {
         "kind": "finetune",
         "method": {"type": "semantic_role_labeling"},
-        "training": {"duration": bench.epochs(5.0, 10.0)},
+        "training": {"duration": bench.epochs(5.0)},
     }
     trained = bench.train(spec, data, PARENTS[parent](bench))
     questions = [{"tokens": each.tokens, "predicate": each.predicate} for each in sides.judged]

@@ -27,7 +27,7 @@ def english_model(bench: Bench) -> Trained:
         "architecture": {"type": "transformer", "num_layers": 2, "width": 128, "num_heads": 4, "context_length": 128},
         "tokenizer": {"type": "bpe", "vocab_size": 4096},
     }
-    training = {"duration": bench.steps(600, 1_500), "validation_fraction": 0.02}
+    training = {"duration": bench.steps(600), "validation_fraction": 0.02}
     return bench.train({"kind": "pretrain", "method": method, "training": training}, english_text(bench))
 
 
@@ -45,7 +45,7 @@ def tagger(bench: Bench, name: str, sentences: Sequence[Tagged], method: Json, d
 
 def parts_of_speech(bench: Bench) -> Measured:
     sides = corpora.parts_of_speech()
-    trained = tagger(bench, "parts-of-speech", sides.training, {}, bench.epochs(3.0, 4.0))
+    trained = tagger(bench, "parts-of-speech", sides.training, {}, bench.epochs(3.0))
     given = [tags for _, tags in sides.judged]
     baseline = word_accuracy(given, most_frequent_tags(sides))
     score = word_accuracy(given, _told(trained, sides.judged))
