@@ -19,9 +19,11 @@ demo: $(VENV)/.installed-demo  ## pretrain, fine-tune and ask both models, on re
 test: $(VENV)/.installed-test  ## the whole fast suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
+# Rooms of the slow suite whose tests keep each to a service, a database and a thread of its own.
+SIDE_BY_SIDE := tests/contract tests/learning tests/faults
 test-slow: $(VENV)/.installed-test chromium  ## what needs a browser, long faults or larger data
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/contract -n auto --dist worksteal
-	SOAK_SEED=3 $(BIN)/python -m pytest -m slow -rs --ignore tests/contract
+	OMP_NUM_THREADS=1 SOAK_SEED=3 $(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE) -n auto --dist worksteal
+	$(BIN)/python -m pytest -m slow -rs $(SIDE_BY_SIDE:%=--ignore %)
 
 N ?= 1
 faults: $(VENV)/.installed-test  ## kill, stop and freeze everything; N=10: ten times in a row, told in docs/faults.md
