@@ -118,7 +118,7 @@ def tuned(bench: Bench) -> Measured:
     spec = {
         "kind": "finetune",
         "method": {"type": "instruction_tuning"},
-        "training": {"duration": bench.epochs(3.0)},
+        "training": {"duration": bench.epochs(3.0), "optimizer": {"learning_rate": 2e-4}},
     }
     trained = bench.train(spec, training, parent)
     before, after = (

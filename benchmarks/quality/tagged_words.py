@@ -27,7 +27,7 @@ def english_model(bench: Bench) -> Trained:
         "architecture": {"type": "transformer", "num_layers": 2, "width": 128, "num_heads": 4, "context_length": 128},
         "tokenizer": {"type": "bpe", "vocab_size": 4096},
     }
-    training = {"duration": bench.steps(600), "validation_fraction": 0.02}
+    training = {"duration": bench.steps(1_500), "validation_fraction": 0.02}
     return bench.train({"kind": "pretrain", "method": method, "training": training}, english_text(bench))
 
 
@@ -36,16 +36,15 @@ def english_text(bench: Bench) -> DatasetInput:
     return bench.lines("english", [{"text": " ".join(tokens)} for tokens, _ in sentences], "text")
 
 
-def tagger(bench: Bench, name: str, sentences: Sequence[Tagged], method: Json, duration: Json) -> Trained:
+def tagger(bench: Bench, name: str, sentences: Sequence[Tagged], method: Json, training: Json) -> Trained:
     data = bench.lines(name, [each._asdict() for each in sentences], "tagged_tokens")
-    training = {"duration": duration}
     spec = {"kind": "finetune", "method": {"type": "sequence_labeling"} | method, "training": training}
     return bench.train(spec, data, english_model(bench))
 
 
 def parts_of_speech(bench: Bench) -> Measured:
     sides = corpora.parts_of_speech()
-    trained = tagger(bench, "parts-of-speech", sides.training, {}, bench.epochs(3.0))
+    trained = tagger(bench, "parts-of-speech", sides.training, {}, {"duration": bench.epochs(3.0)})
     given = [tags for _, tags in sides.judged]
     baseline = word_accuracy(given, most_frequent_tags(sides))
     score = word_accuracy(given, _told(trained, sides.judged))
@@ -53,9 +52,12 @@ def parts_of_speech(bench: Bench) -> Measured:
 
 
 def names(bench: Bench) -> Measured:
-    """By strict spans."""
+    """By strict spans. All tweets train, and the last weights are the model: names are so few that the loss of words is
+    lowest long before they are learned.
+    """
     sides = corpora.tweets()
-    trained = tagger(bench, "tweets", sides.training, {"crf": True}, bench.epochs(8.0))
+    training = {"duration": bench.epochs(10.0), "validation_fraction": 0.0}
+    trained = tagger(bench, "tweets", sides.training, {"crf": True}, training)
     given = [mended(tags) for _, tags in sides.judged]
     baseline = span_f1(given, [mended(tags) for tags in most_frequent_tags(sides)])
     return Measured(trained, span_f1(given, _told(trained, sides.judged)), baseline, baseline)
