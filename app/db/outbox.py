@@ -34,10 +34,11 @@ class Notice:
 
 def announce(session: Session, job_id: str, event: WebhookEvent, at: datetime) -> None:
     """A notice for every webhook, of the job or of its project, that asks for the event."""
-    job = session.get_one(JobRow, job_id, populate_existing=True)
     of_job = or_(WebhookRow.job_id.is_(None), WebhookRow.job_id == job_id)
-    for webhook in session.scalars(select(WebhookRow).where(WebhookRow.project_id == job.project_id, of_job)):
+    query = select(WebhookRow).join(JobRow, JobRow.project_id == WebhookRow.project_id)
+    for webhook in session.scalars(query.where(JobRow.id == job_id, of_job)):
         if event in webhook.events:
+            job = session.get_one(JobRow, job_id)
             session.add(
                 OutboxRow(
                     id=new_id("msg"),

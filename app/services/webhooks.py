@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.contract.base import Contract
 from app.contract.errors import Conflict, FieldError, InvalidRequest, NotFound
 from app.contract.webhooks import Webhook, WebhookEvent, new_secret
-from app.db import outbox, webhooks
+from app.db import outbox, projects, webhooks
 from app.db.ids import new_id
 from app.db.outbox import PENDING, DeliveryStatus
 from app.db.session import Database, now
@@ -76,6 +76,7 @@ class Webhooks:
         """Told of all jobs of the project. Raises InvalidRequest and Conflict. `record` as in `Jobs.submit`."""
         check_address(asked, self.settings, "url")
         with self.database.transaction() as session:
+            projects.lock(session, project_id)
             if webhooks.num_of_project(session, project_id) >= MAX_OF_PROJECT:
                 raise Conflict(f"The project has {MAX_OF_PROJECT} webhooks, and no more is allowed. Delete one first.")
             row = webhook_row(asked, project_id, now(session))

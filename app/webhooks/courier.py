@@ -18,7 +18,7 @@ from app.db.outbox import Notice
 from app.db.session import Database, now
 from app.settings import Settings
 from app.webhooks.delivery import Undelivered, deliver
-from app.webhooks.network import GuardedBackend, Resolve, resolve
+from app.webhooks.network import GuardedBackend
 
 POLL_SECONDS = 1.0
 HOLD = timedelta(seconds=60)
@@ -37,10 +37,12 @@ T = TypeVar("T")
 class Courier:
     """For one event loop."""
 
-    def __init__(self, database: Database, settings: Settings, resolve: Resolve = resolve) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._pool = httpcore2.AsyncConnectionPool(
-            network_backend=GuardedBackend(settings.webhook_networks, resolve), max_keepalive_connections=0
+            ssl_context=httpcore2.default_ssl_context(),  # else the certificates are read anew for each connection
+            network_backend=GuardedBackend(settings.webhook_networks),
+            max_keepalive_connections=0,
         )
 
     async def run(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import ssl
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -43,7 +42,8 @@ async def deliver(pool: httpcore2.AsyncConnectionPool, notice: Notice, at: datet
         raise Undelivered(f"It did not answer within {SECONDS:g} seconds.") from None
     except AddressRefused as error:
         raise Undelivered(str(error)) from None
-    except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, ssl.SSLError) as error:
+    except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, UnicodeError) as error:
+        # OSError: TLS and names too; UnicodeError: a name that no resolver can be asked for
         raise Undelivered(f"It could not be reached: {str(error) or type(error).__name__}.") from None
     if not HTTPStatus(200) <= status < HTTPStatus(300):
         raise Undelivered(f"It answered with the status {status}.", status=status)

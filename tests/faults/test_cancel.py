@@ -2,6 +2,8 @@
 
 import threading
 import time
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +76,11 @@ def test_a_cancel_that_races_the_end_of_a_real_process_leaves_one_end_and_its_mo
     ids = [training_jobs.submit(steps=3, checkpoint_every=3, step_seconds=0.01) for _ in range(12)]
     start_trainer(slots=2)
     for number, job_id in enumerate(ids):
-        wait_until(lambda job_id=job_id: training_jobs.attempts(job_id), 60, "it should start")  # type: ignore[misc]
+        wait_until(partial(training_jobs.attempts, job_id), 60, "it should start")
         time.sleep(number * 0.004)
         _try_to_cancel(training_jobs, job_id)
     for job_id in ids:
-        wait_until(lambda job_id=job_id: training_jobs.get(job_id).finished_at, 60, "it should end")  # type: ignore[misc]
+        wait_until(partial(_end_of, training_jobs, job_id), 60, "it should end")
         told = training_jobs.statuses(job_id)
         assert told in (["running", "succeeded"], ["running", "cancelling", "cancelled"])
         assert (training_jobs.get(job_id).model_id is not None) == (told[-1] == "succeeded")
@@ -107,3 +109,7 @@ def test_a_job_cancelled_while_no_worker_lives_never_starts(
     dispatcher.close()
     assert traced(trace) == {("start", other, 1): 1, ("finish", other, 1): 1}
     assert training_jobs.get(cancelled).status == JobStatus.CANCELLED
+
+
+def _end_of(training_jobs: TrainingJobs, job_id: str) -> datetime | None:
+    return training_jobs.get(job_id).finished_at

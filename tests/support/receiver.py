@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from standardwebhooks import Webhook
 
@@ -15,9 +16,10 @@ class Received:
     headers: dict[str, str]
     body: bytes
 
-    def verified(self, secret: str) -> object:
+    def verified(self, secret: str) -> dict[str, Any]:
         """What it says. Raises WebhookVerificationError unless it is signed with the secret, and now."""
-        return Webhook(secret).verify(self.body, self.headers)
+        told: dict[str, Any] = Webhook(secret).verify(self.body, self.headers)
+        return told
 
 
 @dataclass

@@ -96,7 +96,7 @@ def test_a_jobs_own_webhook_is_told_of_it_alone_and_goes_with_it(settings: Setti
 
         secret = client.get(f"/v1/webhooks/{webhook['id']}/secret").json()["secret"]
         told = [notice.verified(secret) for notice in here.received]
-        assert [(each["type"], each["data"]["id"]) for each in told] == [  # type: ignore[index]
+        assert [(each["type"], each["data"]["id"]) for each in told] == [
             ("job.queued", job["id"]),
             ("job.cancelled", job["id"]),
         ]

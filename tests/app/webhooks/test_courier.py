@@ -81,7 +81,6 @@ def test_a_jobs_end_is_told_and_signed(
 
     [notice] = here.received
     told = notice.verified(secret)
-    assert isinstance(told, dict)
     assert told["type"] == "job.failed"
     assert told["data"] == {
         "id": job.id,
@@ -167,6 +166,18 @@ def test_a_receiver_that_is_not_there_is_told_of(database: Database, settings: S
     round_of(database, settings)
     [delivery] = deliveries(service)
     assert delivery.status == "pending"
+    assert (delivery.error or "").startswith("It could not be reached: ")
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".invalid", "a..invalid", "nobody.invalid"])
+def test_a_name_that_nobody_has_or_can_have_is_told_of(
+    database: Database, settings: Settings, service: Webhooks, host: str
+) -> None:
+    service.create(DEFAULT_PROJECT_ID, told_of(f"https://{host}/"))
+    make_job(database)
+    round_of(database, settings)
+    [delivery] = deliveries(service)
+    assert (delivery.status, delivery.attempts) == ("pending", 1)
     assert (delivery.error or "").startswith("It could not be reached: ")
 
 
