@@ -92,10 +92,8 @@ def _referred(prefix: str, files: Iterable[dict[str, Any]]) -> Iterator[Referenc
 
 def checkpoint_keys(row: CheckpointRow) -> Iterator[str]:
     yield f"{row.artifact_prefix}/{MANIFEST_NAME}"
-    for entry in row.manifest["files"]:
-        yield f"{row.artifact_prefix}/{entry['path']}"
+    yield from (file.key for file in _referred(row.artifact_prefix, row.manifest["files"]))
 
 
 def model_keys(reference: dict[str, Any]) -> Iterator[str]:
-    for entry in reference["files"]:
-        yield f"{reference['artifact_prefix']}/{entry['path']}"
+    yield from (file.key for file in _referred(reference["artifact_prefix"], reference["files"]))
