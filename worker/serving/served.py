@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from app.contract.base import Contract
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
 from app.contract.inference import InferenceRequest, Operation
+from app.contract.parameters import NoParameters
 from worker.serving.batcher import Batcher
 from worker.serving.device import Device
 from worker.serving.errors import OperationNotSupported
@@ -135,7 +136,7 @@ class ServedModel:
 def _configured(operation: BatchedOperation, parameters: dict[str, Any]) -> BatchedOperation:
     if isinstance(operation, ConfiguredOperation):
         return operation.configured(parsed(operation.parameters, parameters, "parameters"))
-    parsed(Contract, parameters, "parameters")  # there are none to give
+    parsed(NoParameters, parameters, "parameters")
     return operation
 
 

@@ -3,7 +3,7 @@
 `request` what is asked; `scheduler` tokens, a step at a time; `sampling` the next token; `text` tokens to text.
 """
 
-from worker.serving.generation.request import GenerateBody, GenerateParameters
+from worker.serving.generation.request import GenerateBody
 from worker.serving.generation.text_generator import Finish, GenerativeModel, Piece, Prepared, TextGenerator
 
-__all__ = ["Finish", "GenerateBody", "GenerateParameters", "GenerativeModel", "Piece", "Prepared", "TextGenerator"]
+__all__ = ["Finish", "GenerateBody", "GenerativeModel", "Piece", "Prepared", "TextGenerator"]

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from pydantic import Field
 from tokenizers import Tokenizer
 
-from app.contract.base import Contract
+from app.contract.parameters import MAX_TOLD, MaskParameters
 from app.records.problems import BadValue
 from worker.data.tokenizers import MASK_TOKEN, Frame, mask_token, words_hold_spaces
 from worker.export import LoadedModel
@@ -22,13 +21,7 @@ from worker.serving.predictors.protocol import Encoded, Predictor
 from worker.serving.predictors.readers import context_length, right_padded, tokenise
 from worker.serving.predictors.windowed import TextEmbedding, refuse_too_many
 
-DEFAULT_TOP_K, MAX_TOP_K = 5, 100
-
 Guess = dict[str, Any]
-
-
-class MaskParameters(Contract):
-    top_k: int = Field(default=DEFAULT_TOP_K, ge=1, le=MAX_TOP_K, description="Tokens to tell for each mask.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +42,7 @@ class FillingMasks:
     module: MaskedLanguageModel
     tokenizer: Tokenizer
     context_length: int
-    top_k: int = DEFAULT_TOP_K
+    top_k: int = MaskParameters().top_k
     limits: BatchLimits = field(default_factory=BatchLimits)
 
     def configured(self, parameters: MaskParameters) -> "FillingMasks":
@@ -67,7 +60,7 @@ class FillingMasks:
         rows = torch.tensor([row for row, value in enumerate(values) for _ in value.places])
         places = torch.tensor([place for value in values for place in value.places])
         logits = self.module.at(batch, rows, places).double()  # [K, V]
-        scores, tokens = logits.softmax(1).topk(min(MAX_TOP_K, logits.shape[1]))
+        scores, tokens = logits.softmax(1).topk(min(MAX_TOLD, logits.shape[1]))
         told = iter(zip(scores.tolist(), tokens.tolist(), strict=True))
         return [[next(told) for _ in value.places] for value in values]
 

@@ -9,10 +9,9 @@ from difflib import get_close_matches
 from typing import Any
 
 import torch
-from pydantic import Field
 from tokenizers import Tokenizer
 
-from app.contract.base import Contract
+from app.contract.parameters import MAX_TOLD, NeighborParameters
 from app.records.problems import BadValue
 from worker.data.tokenizers import words_of
 from worker.export import LoadedModel
@@ -23,15 +22,10 @@ from worker.serving.predictors.protocol import Encoded, Predictor
 from worker.serving.predictors.readers import context_length
 from worker.serving.predictors.windowed import TextEmbedding
 
-DEFAULT_TOP_K, MAX_TOP_K = 10, 100
 #: Similar spellings are at most so much shorter or longer: comparing with all words would take half a second.
 SPELLING_DIFFERENCE = 2
 
 Neighbor = tuple[float, int]
-
-
-class NeighborParameters(Contract):
-    top_k: int = Field(default=DEFAULT_TOP_K, ge=1, le=MAX_TOP_K, description="Words to tell.")
 
 
 class Words:
@@ -61,7 +55,7 @@ class NearestWords:
     parameters = NeighborParameters
 
     words: Words
-    top_k: int = DEFAULT_TOP_K
+    top_k: int = NeighborParameters().top_k
     limits: BatchLimits = field(default_factory=lambda: BatchLimits(rows=256))
 
     def configured(self, parameters: NeighborParameters) -> "NearestWords":
@@ -76,7 +70,7 @@ class NearestWords:
         directions = self.words.directions
         cosines = directions[list(values)] @ directions.t()  # [B, N]
         cosines[range(len(values)), list(values)] = -torch.inf
-        scores, numbers = cosines.topk(min(MAX_TOP_K, len(directions) - 1))
+        scores, numbers = cosines.topk(min(MAX_TOLD, len(directions) - 1))
         return [list(zip(*row, strict=True)) for row in zip(scores.tolist(), numbers.tolist(), strict=True)]
 
     def encode_post(self, encoded: Encoded, results: Sequence[list[Neighbor]]) -> list[dict[str, Any]]:
