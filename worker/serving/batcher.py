@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from app.contract.errors import Overloaded
 from worker.serving.device import Device
@@ -154,9 +154,17 @@ class Batcher:
             _on_loop(batch[0].call, _deliver, batch, results)
 
 
-def cut(window: list[_Entry], limits: BatchLimits) -> list[list[_Entry]]:
+class Queued(Protocol):
+    @property
+    def row(self) -> Row: ...
+
+
+Entry = TypeVar("Entry", bound=Queued)
+
+
+def cut(window: Sequence[Entry], limits: BatchLimits) -> list[list[Entry]]:
     """Batches of like length. Sorting is stable, so equal lengths keep their order of arrival."""
-    batches: list[list[_Entry]] = []
+    batches: list[list[Entry]] = []
     for entry in sorted(window, key=lambda entry: entry.row.length):
         if not batches or not _joins(batches[-1], entry, limits):
             batches.append([])
@@ -164,7 +172,7 @@ def cut(window: list[_Entry], limits: BatchLimits) -> list[list[_Entry]]:
     return batches
 
 
-def _joins(batch: list[_Entry], entry: _Entry, limits: BatchLimits) -> bool:
+def _joins(batch: Sequence[Entry], entry: Entry, limits: BatchLimits) -> bool:
     length = entry.row.length
     padded = (len(batch) + 1) * length
     alike = length <= MAX_LENGTH_RATIO * batch[0].row.length

@@ -20,6 +20,13 @@ class Work(Protocol):
         """Do one unit: a batch, or one token of every running text. True while more is waiting. Never raises."""
 
 
+class Turns(Protocol):
+    """What gives work its turns."""
+
+    def wake(self, work: Work) -> None:
+        """Give `work` a turn. Calling it again before that turn changes nothing; from any thread."""
+
+
 class Device:
     """Runs a unit of each waiting `Work` in turn, under `torch.inference_mode`."""
 
@@ -32,7 +39,6 @@ class Device:
         self._thread.start()
 
     def wake(self, work: Work) -> None:
-        """Give `work` a turn. Calling it again before that turn changes nothing; from any thread."""
         with self._changed:
             self._waiting[work] = None
             self._changed.notify()

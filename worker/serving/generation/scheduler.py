@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from app.contract.errors import Overloaded
-from worker.serving.device import Device
+from worker.serving.device import Turns
 from worker.serving.generation.sampling import Sampler
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Scheduler:
     """Lives on one event loop; its steps run on the device's thread."""
 
     def __init__(
-        self, device: Device, decoder: Decoder, end_tokens: frozenset[int], limits: GenerationLimits | None = None
+        self, device: Turns, decoder: Decoder, end_tokens: frozenset[int], limits: GenerationLimits | None = None
     ) -> None:
         self._device = device
         self._decoder = decoder

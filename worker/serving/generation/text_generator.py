@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from app.contract.base import Contract
 from app.contract.errors import FieldError
-from worker.serving.device import Device
+from worker.serving.device import Turns
 from worker.serving.errors import InvalidInput
 from worker.serving.generation.chat import ChatFormat
 from worker.serving.generation.request import GenerateBody
@@ -54,7 +54,7 @@ class GenerativeModel:
 
 
 class TextGenerator:
-    def __init__(self, model: GenerativeModel, device: Device) -> None:
+    def __init__(self, model: GenerativeModel, device: Turns) -> None:
         self._model = model
         self._scheduler = Scheduler(device, model.decoder, model.end_tokens)
 
