@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from app.api.deps import Asker, Services, get_services
 from app.contract.base import Contract
-from app.contract.inference import Operation
+from app.contract.inference import GeneratedText, Operation
 from app.services.inference import Inference
 
 router = APIRouter(prefix="/v1/models", tags=["inference"])
@@ -40,8 +40,8 @@ class InputsRequest(InferenceBody):
 
 class GenerateRequest(InferenceBody):
     """A language model takes a `prompt`, or `messages` of a conversation (each of a `role` and a `content`), and
-    `parameters` of `max_tokens`, `temperature`, `top_k`, `top_p`, `seed`,
-    `stop`; a GAN takes `parameters` of `count` and `seed`.
+    `parameters` of `max_tokens`, `temperature`, `top_k`, `top_p`, `repetition_penalty`, `logprobs`, `seed`, `stop`; a
+    GAN takes `parameters` of `count` and `seed`.
     """
 
     prompt: str | None = None
@@ -60,13 +60,6 @@ class Predictions(Contract):
 class Embeddings(Contract):
     model_id: str
     embeddings: list[list[float]]
-
-
-class GeneratedText(Contract):
-    text: str
-    finish_reason: Literal["stop", "length"]
-    num_prompt_tokens: int
-    num_tokens: int
 
 
 class GeneratedSamples(Contract):
@@ -103,8 +96,8 @@ async def embed(
 async def generate(
     model: str, body: GenerateRequest, request: Request, caller: Asker, inference: InferenceService
 ) -> Response:
-    """Continue a prompt, or draw samples from a GAN. With `stream`, server-sent events: pieces of `text`, the last with
-    its `finish_reason`.
+    """Continue a prompt, or draw samples from a GAN. With `stream`, server-sent events: pieces of `text`, with the
+    `logprobs` of the tokens that begin in it where they are asked for; the last with its `finish_reason`.
     """
     if body.stream:
         events = await inference.stream(caller.project_id, model, body.as_json())

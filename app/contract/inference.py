@@ -1,10 +1,10 @@
 """What the api and an inference replica say to each other: `POST /infer` with an InferenceRequest.
 
-A replica needs no database to answer: the request names the model's files by digest.
+A replica needs no database to answer: the request names the model's files by digest. Its answer is the user's own, too.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -33,3 +33,40 @@ class InferenceRequest(Contract):
     model: ModelReference
     operation: Annotated[Operation, Field(strict=False)]
     body: dict[str, Any]
+
+
+class LikelyToken(Contract):
+    """`token` is its text: a part of a character shows as U+FFFD, and `bytes` tells which. A special token is no text:
+    it has its name, and no bytes. `logprob`: a natural logarithm, of the probability that the model itself gives,
+    before penalty, temperature and cuts.
+    """
+
+    token: str
+    bytes: list[int] | None
+    logprob: float
+
+
+class TokenLogprob(LikelyToken):
+    """A token of an answer, which begins `text_offset` characters into the text. `top_logprobs`: the likeliest at its
+    place, the likeliest first."""
+
+    text_offset: int
+    top_logprobs: list[LikelyToken]
+
+
+class GeneratedText(Contract):
+    """`num_tokens` counts the answer's tokens, also those that a stop sequence cut off. `logprobs`, where asked for,
+    tells each whose text is in the answer."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    num_prompt_tokens: int
+    num_tokens: int
+    logprobs: list[TokenLogprob] | None = None
+
+
+class TextPiece(Contract):
+    """Text as it becomes final. In a stream, `logprobs` of the tokens whose text has begun with it."""
+
+    text: str
+    logprobs: list[TokenLogprob] | None = None

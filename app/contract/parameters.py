@@ -8,6 +8,7 @@ from app.contract.base import Contract
 
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 200
+MAX_LOGPROBS = 20
 #: Neighbours of a word, or tokens for a mask.
 MAX_TOLD = 100
 
@@ -19,12 +20,17 @@ class NoParameters(Contract):
 
 
 class GenerateParameters(Contract):
-    """Sampling: logits are divided by `temperature` (0 takes the likeliest token), then cut by `top_k` and `top_p`."""
+    """Sampling: `repetition_penalty` divides positive logits of tokens that stand in the prompt or in the answer so
+    far, and multiplies negative ones; all are divided by `temperature` (0 takes the likeliest token), then cut by
+    `top_k` and `top_p`. `logprobs` tells each token's log-probability, and those of so many of the likeliest instead.
+    """
 
     max_tokens: int = Field(default=128, ge=1, le=1_048_576)
     temperature: float = Field(default=1.0, ge=0.0, le=100.0)
     top_k: int | None = Field(default=None, ge=1)
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    repetition_penalty: float = Field(default=1.0, ge=0.01, le=100.0)
+    logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     stop: StopText | Annotated[tuple[StopText, ...], Field(max_length=MAX_STOPS, strict=False)] = ()
 

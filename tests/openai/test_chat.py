@@ -66,6 +66,23 @@ def test_the_clients_own_stream_helper_accumulates(client: OpenAI, language_mode
     assert final.choices[0].message.content == whole.choices[0].message.content
 
 
+def test_log_probabilities_are_told_as_the_client_types_them(client: OpenAI, language_model: str) -> None:
+    options = {"model": language_model, "messages": MESSAGES, "max_tokens": 9, "seed": 2, "logprobs": True}
+    answer = client.chat.completions.create(**options, top_logprobs=2)  # type: ignore[call-overload]
+    told = answer.choices[0]
+    assert len(told.logprobs.content) == answer.usage.completion_tokens > 3
+    spelled = b"".join(bytes(token.bytes) for token in told.logprobs.content).decode(errors="replace")
+    assert spelled.lstrip() == told.message.content
+    for token in told.logprobs.content:
+        assert len(token.top_logprobs) == 2
+        assert token.top_logprobs[0].logprob >= token.top_logprobs[1].logprob
+        assert max(token.logprob, token.top_logprobs[0].logprob) <= 0.0
+    chunks = list(client.chat.completions.create(**options, stream=True))  # type: ignore[call-overload]
+    streamed = [token for chunk in chunks if chunk.choices[0].logprobs for token in chunk.choices[0].logprobs.content]
+    assert [token.logprob for token in streamed] == [token.logprob for token in told.logprobs.content]
+    assert not any(token.top_logprobs for token in streamed)
+
+
 def test_parts_of_text_are_one_text(client: OpenAI, language_model: str) -> None:
     parts: list[Any] = [
         MESSAGES[0],
@@ -91,7 +108,8 @@ def test_without_a_bound_the_context_is_filled(client: OpenAI, language_model: s
     [
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, openai.BadRequestError, "tools"),
         ({"response_format": {"type": "json_object"}}, openai.BadRequestError, "response_format"),
-        ({"logprobs": True}, openai.BadRequestError, "logprobs"),
+        ({"top_logprobs": 2}, openai.UnprocessableEntityError, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, openai.UnprocessableEntityError, "top_logprobs"),
         ({"messages": []}, openai.UnprocessableEntityError, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, openai.UnprocessableEntityError, "messages.0.role"),
         ({"messages": [{"role": "user", "content": "dog " * 99}]}, openai.UnprocessableEntityError, "messages"),

@@ -86,9 +86,24 @@ def test_a_stop_sequence_ends_the_text(client: OpenAI, language_model: str) -> N
     assert (stopped.text, stopped.finish_reason) == (text[: text.index(stop)], "stop")
 
 
+def test_log_probabilities_are_told_as_the_client_types_them(client: OpenAI, language_model: str) -> None:
+    options = {"model": language_model, "prompt": PROMPT, "max_tokens": 12, "seed": 1, "logprobs": 2}
+    choice = client.completions.create(**options).choices[0]  # type: ignore[call-overload]
+    told = choice.logprobs
+    assert len(told.tokens) == len(told.token_logprobs) == len(told.top_logprobs) == len(told.text_offset) == 12
+    for token, logprob, likeliest in zip(told.tokens, told.token_logprobs, told.top_logprobs, strict=True):
+        assert likeliest[token] == logprob
+        assert len(likeliest) in (2, 3)
+        assert max(likeliest.values()) <= 0.0
+    chunks = list(client.completions.create(**options, stream=True))  # type: ignore[call-overload]
+    streamed = [chunk.choices[0].logprobs for chunk in chunks if chunk.choices[0].logprobs is not None]
+    assert [offset for each in streamed for offset in each.text_offset] == told.text_offset
+    assert [token for each in streamed for token in each.tokens] == told.tokens
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("logprobs", 3), ("echo", True), ("best_of", 2), ("suffix", "x"), ("presence_penalty", 0.5), ("max_token", 3)],
+    [("echo", True), ("best_of", 2), ("suffix", "x"), ("presence_penalty", 0.5), ("max_token", 3)],
 )
 def test_what_is_not_supported_is_refused_by_name(
     client: OpenAI, language_model: str, field: str, value: object

@@ -296,6 +296,21 @@ def token_characters(tokenizer: Tokenizer) -> NDArray[np.int64]:
     return characters
 
 
+def token_bytes(tokenizer: Tokenizer, token: int) -> bytes | None:
+    """What a token writes behind others; None for a special one, which writes nothing."""
+    name = tokenizer.id_to_token(token)
+    added = tokenizer.get_added_tokens_decoder().get(token)
+    if name is None or (added is not None and added.special):
+        return None
+    if added is None and isinstance(tokenizer.decoder, decoders.ByteLevel):
+        return bytes(_BYTES[symbol] for symbol in name if symbol in _BYTES)
+    if getattr(tokenizer.model, "byte_fallback", False) and (byte := _FALLBACK.fullmatch(name)):
+        return bytes([int(byte[1], 16)])
+    # Behind itself, since decoders strip what opens a text.
+    once, twice = (tokenizer.decode([token] * times, skip_special_tokens=False) for times in (1, 2))
+    return twice[len(once) :].encode()
+
+
 def _counting(tokenizer: Tokenizer) -> Callable[[str], int]:
     if isinstance(tokenizer.decoder, decoders.ByteLevel):
         return _characters_begun

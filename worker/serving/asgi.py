@@ -26,7 +26,7 @@ from app.storage import FolderStore
 from worker.serving import http
 from worker.serving.admission import Admission
 from worker.serving.device import Device
-from worker.serving.generation import Finish, Piece
+from worker.serving.generation import Piece
 from worker.serving.heartbeat import Heartbeat
 from worker.serving.loader import Loader
 from worker.serving.model_files import ModelFiles
@@ -170,7 +170,7 @@ async def _events(first: Piece, others: AsyncGenerator[Piece, None]) -> AsyncGen
 
 
 def _event(piece: Piece) -> bytes:
-    return http.server_sent({"text": "", **piece.model_dump()} if isinstance(piece, Finish) else {"text": piece})
+    return http.server_sent({"text": "", **piece.model_dump(exclude_unset=True)})
 
 
 def _parsed(body: bytes) -> InferenceRequest:

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from app.contract.base import Contract
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
-from app.contract.inference import InferenceRequest, Operation
+from app.contract.inference import InferenceRequest, Operation, TokenLogprob
 from app.contract.parameters import NoParameters
 from worker.serving.batcher import Batcher
 from worker.serving.device import Device
@@ -99,11 +99,14 @@ class ServedModel:
 
     async def _generate(self, prepared: Prepared) -> bytes:
         text: list[str] = []
+        logprobs: list[TokenLogprob] = []
         async with aclosing(self._generator().pieces(prepared)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Finish):
-                    return to_json({"text": "".join(text), **piece.model_dump()})
-                text.append(piece)
+                    told = {} if prepared.tokens.logprobs is None else {"logprobs": logprobs}
+                    return to_json({"text": "".join(text), **piece.model_dump(), **told})
+                text.append(piece.text)
+                logprobs += piece.logprobs or ()
         raise AssertionError("pieces end with a Finish")
 
     async def _sample(self, generator: SampleGenerator, request: InferenceRequest) -> bytes:

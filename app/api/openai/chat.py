@@ -14,7 +14,6 @@ from app.api.openai.completions import STREAM
 from app.api.openai.conventions import PREFIX
 from app.api.openai.generation import (
     Asked,
-    Generated,
     GenerationRequest,
     Generations,
     Placed,
@@ -24,6 +23,9 @@ from app.api.openai.generation import (
 )
 from app.api.openai.messages import Message, told
 from app.contract.base import Contract
+from app.contract.errors import FieldError, InvalidRequest
+from app.contract.inference import GeneratedText, LikelyToken, TokenLogprob
+from app.contract.parameters import MAX_LOGPROBS
 from app.services.inference import Inference
 
 router = APIRouter(prefix=f"{PREFIX}/chat/completions", tags=["openai"])
@@ -36,6 +38,8 @@ class ChatRequest(GenerationRequest):
     messages: Annotated[list[Message], Field(min_length=1, max_length=1_000)]
     max_completion_tokens: int | None = None
     max_tokens: int | None = Field(default=None, description="The older name of max_completion_tokens.")
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
 
     @property
     def num_choices(self) -> int:
@@ -45,7 +49,35 @@ class ChatRequest(GenerationRequest):
         wanted = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
         max_tokens = UNBOUNDED_TOKENS if wanted is None else wanted
         given: dict[str, object] = {"messages": told(self.messages)}
-        return [Asked(given, self.parameters(choice, max_tokens=max_tokens)) for choice in range(self.num_choices)]
+        further = {"max_tokens": max_tokens, "logprobs": self._wanted_logprobs()}
+        return [Asked(given, self.parameters(choice, **further)) for choice in range(self.num_choices)]
+
+    def _wanted_logprobs(self) -> int | None:
+        if self.logprobs:
+            return self.top_logprobs or 0
+        if self.top_logprobs:
+            message = "top_logprobs are told beside logprobs: set logprobs to true, or leave top_logprobs out."
+            raise InvalidRequest(message, errors=[FieldError(location="top_logprobs", message=message)])
+        return None
+
+
+class ChatTokenLogprob(LikelyToken):
+    """`top_logprobs`: the likeliest at its place, the likeliest first."""
+
+    top_logprobs: list[LikelyToken]
+
+
+class ChatLogprobs(Contract):
+    content: list[ChatTokenLogprob]
+    refusal: None = None
+
+    @classmethod
+    def of(cls, told: Sequence[TokenLogprob] | None) -> "ChatLogprobs | None":
+        return None if told is None else cls(content=[_chat_logprob(token) for token in told])
+
+
+def _chat_logprob(token: TokenLogprob) -> ChatTokenLogprob:
+    return ChatTokenLogprob.model_validate(token.model_dump(exclude={"text_offset"}))
 
 
 class ChatMessage(Contract):
@@ -58,7 +90,7 @@ class ChatChoice(Contract):
     index: int
     message: ChatMessage
     finish_reason: Literal["stop", "length"]
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
 
 
 class ChatCompletion(Contract):
@@ -81,7 +113,7 @@ class ChatChunkChoice(Contract):
     index: int
     delta: ChatDelta
     finish_reason: Literal["stop", "length"] | None = None
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
 
 
 class ChatChunk(Contract):
@@ -117,7 +149,12 @@ class _Answer:
     async def whole(self, generations: Generations) -> bytes:
         generated = await generations.whole(self._body.asked())
         choices = [
-            ChatChoice(index=index, message=ChatMessage(content=each.text), finish_reason=each.finish_reason)
+            ChatChoice(
+                index=index,
+                message=ChatMessage(content=each.text),
+                finish_reason=each.finish_reason,
+                logprobs=ChatLogprobs.of(each.logprobs),
+            )
             for index, each in enumerate(generated)
         ]
         usage = usage_of(generated, self._body.num_choices)
@@ -129,18 +166,24 @@ class _Answer:
     async def chunks(self, pieces: AsyncIterator[Placed]) -> AsyncIterator[ChatChunk]:
         for index in range(self._body.num_choices):
             yield self._chunk(index, ChatDelta(role="assistant", content=""))
-        ends: dict[int, Generated] = {}
+        ends: dict[int, GeneratedText] = {}
         async for index, piece in pieces:
-            if isinstance(piece, Generated):
+            if isinstance(piece, GeneratedText):
                 ends[index] = piece
-                yield self._chunk(index, ChatDelta(), piece.finish_reason)
+                yield self._chunk(index, ChatDelta(), end=piece.finish_reason)
             else:
-                yield self._chunk(index, ChatDelta(content=piece))
+                yield self._chunk(index, ChatDelta(content=piece.text), ChatLogprobs.of(piece.logprobs))
         if self._body.wants_usage:
             yield self._completion([], usage_of(list(ends.values()), self._body.num_choices))
 
-    def _chunk(self, index: int, delta: ChatDelta, end: Literal["stop", "length"] | None = None) -> ChatChunk:
-        return self._completion([ChatChunkChoice(index=index, delta=delta, finish_reason=end)])
+    def _chunk(
+        self,
+        index: int,
+        delta: ChatDelta,
+        logprobs: ChatLogprobs | None = None,
+        end: Literal["stop", "length"] | None = None,
+    ) -> ChatChunk:
+        return self._completion([ChatChunkChoice(index=index, delta=delta, finish_reason=end, logprobs=logprobs)])
 
     def _completion(self, choices: Sequence[ChatChunkChoice], usage: Usage | None = None) -> ChatChunk:
         return ChatChunk(id=self._id, created=self._created, model=self._body.model, choices=choices, usage=usage)

@@ -14,7 +14,6 @@ from app.api.openai.conventions import PREFIX
 from app.api.openai.generation import (
     MAX_CHOICES,
     Asked,
-    Generated,
     GenerationRequest,
     Generations,
     Placed,
@@ -24,9 +23,13 @@ from app.api.openai.generation import (
     usage_of,
 )
 from app.contract.base import Contract
+from app.contract.inference import GeneratedText, LikelyToken, TokenLogprob
 from app.services.inference import Inference
 
 router = APIRouter(prefix=f"{PREFIX}/completions", tags=["openai"])
+
+#: OpenAI's bound.
+MAX_LOGPROBS = 5
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
@@ -40,6 +43,7 @@ class CompletionRequest(GenerationRequest):
 
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=MAX_CHOICES)]
     max_tokens: int | None = None
+    logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
 
     @property
     def num_choices(self) -> int:
@@ -51,10 +55,38 @@ class CompletionRequest(GenerationRequest):
         check_choices(len(prompts) * self.num_choices)
         max_tokens = 16 if self.max_tokens is None else self.max_tokens
         return [
-            Asked({"prompt": prompt}, self.parameters(choice, max_tokens=max_tokens))
+            Asked({"prompt": prompt}, self.parameters(choice, max_tokens=max_tokens, logprobs=self.logprobs))
             for prompt in prompts
             for choice in range(self.num_choices)
         ]
+
+
+class CompletionLogprobs(Contract):
+    """One of each for each token, by its text or, where that is no whole character, by its bytes. The token itself is
+    among the likeliest even where it is none of them."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+    @classmethod
+    def of(cls, told: Sequence[TokenLogprob] | None) -> "CompletionLogprobs | None":
+        if told is None:
+            return None
+        return cls(
+            tokens=[_spelled(token) for token in told],
+            token_logprobs=[token.logprob for token in told],
+            top_logprobs=[{_spelled(each): each.logprob for each in (*token.top_logprobs, token)} for token in told],
+            text_offset=[token.text_offset for token in told],
+        )
+
+
+def _spelled(token: LikelyToken) -> str:
+    """As OpenAI spells tokens, by their text, and parts of a character by their bytes: `bytes:\\xf0\\x9f`."""
+    if token.bytes is None or token.token.encode() == bytes(token.bytes):
+        return token.token
+    return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.bytes)
 
 
 class CompletionChoice(Contract):
@@ -63,7 +95,7 @@ class CompletionChoice(Contract):
     index: int
     text: str
     finish_reason: Literal["stop", "length"] | None
-    logprobs: None = None
+    logprobs: CompletionLogprobs | None = None
 
 
 class Completion(Contract):
@@ -101,24 +133,31 @@ class _Answer:
     async def whole(self, generations: Generations) -> bytes:
         generated = await generations.whole(self._body.asked())
         choices = [
-            CompletionChoice(index=index, text=each.text, finish_reason=each.finish_reason)
+            CompletionChoice(
+                index=index,
+                text=each.text,
+                finish_reason=each.finish_reason,
+                logprobs=CompletionLogprobs.of(each.logprobs),
+            )
             for index, each in enumerate(generated)
         ]
         return self._completion(choices, usage_of(generated, self._body.num_choices)).model_dump_json().encode()
 
     async def chunks(self, pieces: AsyncIterator[Placed]) -> AsyncIterator[Completion]:
-        ends: dict[int, Generated] = {}
+        ends: dict[int, GeneratedText] = {}
         async for index, piece in pieces:
-            if isinstance(piece, Generated):
+            if isinstance(piece, GeneratedText):
                 ends[index] = piece
-                yield self._chunk(index, piece.text, piece.finish_reason)
+                yield self._chunk(index, "", None, piece.finish_reason)
             else:
-                yield self._chunk(index, piece, None)
+                yield self._chunk(index, piece.text, CompletionLogprobs.of(piece.logprobs), None)
         if self._body.wants_usage:
             yield self._completion([], usage_of([ends[index] for index in sorted(ends)], self._body.num_choices))
 
-    def _chunk(self, index: int, text: str, finish_reason: Literal["stop", "length"] | None) -> Completion:
-        return self._completion([CompletionChoice(index=index, text=text, finish_reason=finish_reason)])
+    def _chunk(
+        self, index: int, text: str, logprobs: CompletionLogprobs | None, end: Literal["stop", "length"] | None
+    ) -> Completion:
+        return self._completion([CompletionChoice(index=index, text=text, finish_reason=end, logprobs=logprobs)])
 
     def _completion(self, choices: Sequence[CompletionChoice], usage: Usage | None = None) -> Completion:
         return Completion(id=self._id, created=self._created, model=self._body.model, choices=choices, usage=usage)

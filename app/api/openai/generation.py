@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from fastapi.responses import StreamingResponse
 from pydantic import Field
@@ -14,7 +14,7 @@ from app.api.errors import openai_error
 from app.api.openai.conventions import OpenAIRequest, locations
 from app.contract.base import Contract
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest, ServiceError, Unavailable
-from app.contract.inference import Operation
+from app.contract.inference import GeneratedText, Operation, TextPiece
 from app.services.inference import Inference
 
 #: Each is a request of its own to a replica.
@@ -35,12 +35,13 @@ class StreamOptions(OpenAIRequest):
 
 
 class GenerationRequest(OpenAIRequest):
-    """`top_k` is ours; the client sends it by `extra_body`."""
+    """`top_k` and `repetition_penalty` are ours; the client sends them by `extra_body`."""
 
     model: str = Field(max_length=200)
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    repetition_penalty: float | None = None
     n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     seed: int | None = Field(default=None, ge=0, lt=MAX_SEED)
     stop: str | list[str] | None = None
@@ -53,7 +54,8 @@ class GenerationRequest(OpenAIRequest):
 
     def parameters(self, choice: int, **further: object) -> dict[str, object]:
         """For one of the `n` choices, which differ also where the seed is given. Null is as good as left out."""
-        wanted = {name: getattr(self, name) for name in ("temperature", "top_p", "top_k", "stop")} | further
+        names = ("temperature", "top_p", "top_k", "repetition_penalty", "stop")
+        wanted = {name: getattr(self, name) for name in names} | further
         if self.seed is not None:
             wanted["seed"] = (self.seed + choice) % MAX_SEED
         return {name: value for name, value in wanted.items() if value is not None}
@@ -70,17 +72,8 @@ class Asked:
         return to_json(self.given | {"parameters": self.parameters, "stream": stream})
 
 
-class Generated(Contract):
-    """A whole answer; in a stream its end, whose text is empty."""
-
-    text: str
-    finish_reason: Literal["stop", "length"]
-    num_prompt_tokens: int
-    num_tokens: int
-
-
-#: A piece of text, or the end of its choice.
-Piece = str | Generated
+#: A piece of text, or the end of its choice, whose text is empty.
+Piece = TextPiece | GeneratedText
 #: The place of a choice among all, and its next piece.
 Placed = tuple[int, Piece]
 
@@ -91,7 +84,7 @@ def check_choices(count: int) -> None:
         raise InvalidRequest(message, errors=[FieldError(location="n", message=message)])
 
 
-def usage_of(generated: Sequence[Generated], num_choices: int) -> Usage:
+def usage_of(generated: Sequence[GeneratedText], num_choices: int) -> Usage:
     """A prompt counts once, however many choices it has; those stand side by side."""
     prompts = sum(each.num_prompt_tokens for each in generated[::num_choices])
     completions = sum(each.num_tokens for each in generated)
@@ -104,7 +97,7 @@ class Generations:
     project_id: str
     model: str
 
-    async def whole(self, asked: Sequence[Asked]) -> list[Generated]:
+    async def whole(self, asked: Sequence[Asked]) -> list[GeneratedText]:
         """All of them; or the first error, after which none goes on."""
         tasks = [asyncio.ensure_future(self._whole(each)) for each in asked]
         try:
@@ -122,17 +115,17 @@ class Generations:
                 item = await arrived.get()
                 if isinstance(item, Exception):
                     raise item
-                unfinished -= isinstance(item[1], Generated)
+                unfinished -= isinstance(item[1], GeneratedText)
                 yield item
         finally:
             await _ended(tasks)
 
-    async def _whole(self, asked: Asked) -> Generated:
+    async def _whole(self, asked: Asked) -> GeneratedText:
         with locations(self._names):
             answer = await self.inference.answer(
                 self.project_id, self.model, Operation.GENERATE, asked.body(stream=False)
             )
-        return Generated.model_validate_json(answer)
+        return GeneratedText.model_validate_json(answer)
 
     async def _pass_on(self, place: int, asked: Asked, arrived: "asyncio.Queue[Placed | Exception]") -> None:
         try:
@@ -182,10 +175,10 @@ async def _pieces(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[Piece, 
                 case {"error": error}:
                     raise _told_error(error)
                 case {"finish_reason": _}:
-                    yield Generated.model_validate(event)
+                    yield GeneratedText.model_validate(event)
                     return
                 case _:
-                    yield str(event["text"])
+                    yield TextPiece.model_validate(event)
     raise Unavailable("The generation broke off.")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from app.contract.model_folder import TokenRole
 from app.contract.specs.tokenizers import (
@@ -33,6 +33,7 @@ from worker.data.tokenizers import (
     parse_tokenizer,
     special_tokens,
     stand_in_token,
+    token_bytes,
     token_characters,
     token_in_role,
     unknown_token,
@@ -91,6 +92,27 @@ def test_what_was_learned_is_read_back_white_space_and_all(spec: TokenizerSpec) 
     learned = learn_tokenizer([known] * 3, spec)
 
     assert learned.decode(learned.encode(known).ids, skip_special_tokens=True) == known
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "text"),
+    [(BYTE_PAIRS, "the naïve 東京"), (PIECES, "the list is"), (WORDS, "the list is"), (CHARACTERS, "the list")],
+    ids=["bpe", "wordpiece", "word", "character"],
+)
+def test_the_bytes_of_tokens_make_the_text(tokenizer: Tokenizer, text: str) -> None:
+    spelled = [token_bytes(tokenizer, token) for token in tokenizer.encode(text, add_special_tokens=False).ids]
+
+    assert None not in spelled
+    assert b"".join(filter(None, spelled)).decode().strip() == text
+    assert token_bytes(tokenizer, begin_token(tokenizer)) is None
+
+
+def test_a_fallback_token_is_one_byte() -> None:
+    model = models.BPE({"<unk>": 0, "<0xE6>": 1, "a": 2}, [], unk_token="<unk>", byte_fallback=True)
+    tokenizer = Tokenizer(model)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+
+    assert [token_bytes(tokenizer, token) for token in (1, 2)] == [b"\xe6", b"a"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import torch
 from sqlalchemy import select
 
 from app.contract.inference import ModelReference, Operation
@@ -19,6 +20,8 @@ from app.storage import FolderStore
 from tests.support.waiting import wait_until
 from tests.worker.serving import models
 from tests.worker.serving.replicas import publish, running
+from worker.data.tokenizers import begin_token, token_bytes
+from worker.export import load_model
 from worker.serving import http
 from worker.serving.asgi import Application
 
@@ -200,6 +203,44 @@ def test_a_language_model_continues_a_conversation_as_a_transcript(
     assert answer == text | {"text": text["text"].lstrip()}
 
 
+def test_log_probabilities_are_those_of_a_plain_forward_pass(
+    client: httpx2.Client, language_model: ModelReference, tmp_path: Path
+) -> None:
+    loaded = load_model(models.language_model(tmp_path / "same"))
+    assert loaded.tokenizer is not None
+    parameters = {"max_tokens": 10, "temperature": 0.0, "top_k": 3, "repetition_penalty": 1.2, "logprobs": 3}
+    body = {"prompt": "naïve 東京", "parameters": parameters}
+    answer = infer(client, language_model, Operation.GENERATE, body).json()
+    told = answer["logprobs"]
+    read = [begin_token(loaded.tokenizer), *loaded.tokenizer.encode("naïve 東京").ids]
+    assert len(told) == answer["num_tokens"] > 4
+    for each in told:
+        with torch.inference_mode():
+            logs = loaded.module(torch.tensor([read]))[0, -1].double().log_softmax(-1)
+        likeliest = logs.topk(3)
+        assert [top["logprob"] for top in each["top_logprobs"]] == pytest.approx(likeliest.values.tolist(), abs=1e-5)
+        spelled = [top["bytes"] for top in each["top_logprobs"]]
+        assert spelled == [list(token_bytes(loaded.tokenizer, t) or b"") or None for t in likeliest.indices.tolist()]
+        [token] = [t for t in range(len(logs)) if token_bytes(loaded.tokenizer, t) == bytes(each["bytes"])]
+        assert each["logprob"] == pytest.approx(float(logs[token]), abs=1e-5)
+        read.append(token)
+    assert b"".join(bytes(each["bytes"]) for each in told).decode(errors="replace") == answer["text"]
+
+
+def test_a_stream_tells_the_same_log_probabilities(client: httpx2.Client, language_model: ModelReference) -> None:
+    asks = {**PROMPT, "parameters": {"max_tokens": 12, "seed": 3, "logprobs": 1, "stop": ["e", "東"]}}
+    whole = infer(client, language_model, Operation.GENERATE, asks).json()
+    with client.stream(
+        "POST", "/infer", json=asked(language_model, Operation.GENERATE, {**asks, "stream": True})
+    ) as it:
+        events = list(events_of(it.iter_lines()))
+    assert [told for event in events[:-1] for told in event["logprobs"]] == whole["logprobs"]
+    written = 0
+    for event in events[:-1]:
+        assert all(written <= told["text_offset"] < written + len(event["text"]) for told in event["logprobs"])
+        written += len(event["text"])
+
+
 @pytest.mark.parametrize("given", [{}, {"prompt": "dog", "messages": [{"role": "user", "content": "dog"}]}])
 def test_a_prompt_or_messages_are_given(
     given: dict[str, Any], client: httpx2.Client, language_model: ModelReference
@@ -246,7 +287,18 @@ def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"temperature": -1}, {"top_p": 0}, {"top_k": 0}, {"max_tokens": 0}, {"seed": -1}, {"stop": [""]}, {"best_of": 2}],
+    [
+        {"temperature": -1},
+        {"top_p": 0},
+        {"top_k": 0},
+        {"max_tokens": 0},
+        {"seed": -1},
+        {"stop": [""]},
+        {"best_of": 2},
+        {"repetition_penalty": 0},
+        {"logprobs": 21},
+        {"logprobs": True},
+    ],
 )
 def test_wrong_parameters_are_422(
     parameters: dict[str, Any], client: httpx2.Client, language_model: ModelReference

@@ -10,13 +10,13 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
 from app.contract.errors import Overloaded
 from worker.serving.device import Turns
-from worker.serving.generation.sampling import Sampler
+from worker.serving.generation.sampling import Likelihood, Sampler, choose, likelihoods
 
 logger = logging.getLogger(__name__)
 
@@ -53,13 +53,21 @@ class GenerationLimits:
     waiting: int = 256
 
 
+class Token(NamedTuple):
+    id: int
+    likelihood: Likelihood | None = None
+
+
 @dataclass(slots=True, eq=False)
 class TokenRequest:
-    """`finish_reason` is set with the last token: `stop` at an end token, which is not given out."""
+    """`logprobs`: of so many of the likeliest tokens, where those of the chosen ones are wanted at all.
+
+    `finish_reason` is set with the last token: `stop` at an end token, which is not given out."""
 
     prompt: Sequence[int]
     max_tokens: int
     sampler: Sampler
+    logprobs: int | None = None
     finish_reason: FinishReason | None = None
 
     @property
@@ -73,7 +81,7 @@ class _Row:
 
     request: TokenRequest
     loop: asyncio.AbstractEventLoop
-    arrived: "asyncio.Queue[int | Exception | None]"
+    arrived: "asyncio.Queue[Token | Exception | None]"
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
 
@@ -92,7 +100,7 @@ class Scheduler:
         self._waiting: deque[_Row] = deque()
         self._running: list[_Row] = []
 
-    async def tokens(self, request: TokenRequest) -> AsyncGenerator[int, None]:
+    async def tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
         """Tokens as they come; closing the iterator takes the request out of the batch.
 
         Raises Overloaded where too many wait, or what the model raised.
@@ -170,15 +178,17 @@ class Scheduler:
 
     def _choose(self, rows: list[_Row], logits: Tensor) -> None:
         """logits: float [rows, V]"""
-        for row, row_logits in zip(rows, logits, strict=True):
-            self._take(row, row.request.sampler.choose(row_logits))
+        tokens = choose([row.request.sampler for row in rows], logits)
+        told = likelihoods(logits, tokens, [row.request.logprobs for row in rows])
+        for row, token in zip(rows, map(Token, tokens, told), strict=True):
+            self._take(row, token)
 
-    def _take(self, row: _Row, token: int) -> None:
+    def _take(self, row: _Row, token: Token) -> None:
         """Give a token out, or end the row with it."""
-        if token in self._end_tokens:
+        if token.id in self._end_tokens:
             _end(row, "stop")
             return
-        row.tokens.append(token)
+        row.tokens.append(token.id)
         _send(row, token)
         if len(row.tokens) == row.request.max_tokens:
             _end(row, "length")
@@ -197,7 +207,7 @@ def _fail(rows: list[_Row], error: Exception) -> None:
             _send(row, error)
 
 
-def _send(row: _Row, token: int | Exception | None) -> None:
+def _send(row: _Row, token: Token | Exception | None) -> None:
     try:
         row.loop.call_soon_threadsafe(row.arrived.put_nowait, token)
     except RuntimeError:

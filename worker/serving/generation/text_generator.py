@@ -9,11 +9,13 @@ from tokenizers import Tokenizer
 
 from app.contract.base import Contract
 from app.contract.errors import FieldError
+from app.contract.inference import TextPiece
 from worker.serving.device import Turns
 from worker.serving.errors import InvalidInput
 from worker.serving.generation.chat import ChatFormat
+from worker.serving.generation.logprobs import Logprobs
 from worker.serving.generation.request import GenerateBody
-from worker.serving.generation.sampling import Sampler
+from worker.serving.generation.sampling import Sampler, Sampling
 from worker.serving.generation.scheduler import Decoder, Scheduler, TokenRequest
 from worker.serving.generation.text import TextStream
 
@@ -26,7 +28,7 @@ class Finish(Contract):
     num_tokens: int
 
 
-Piece = str | Finish
+Piece = TextPiece | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +74,28 @@ class TextGenerator:
                 f"{context:,} tokens the model takes at most {context - 1:,}.",
             )
         wanted = body.parameters
-        sampler = Sampler.seeded(
-            temperature=wanted.temperature, top_k=wanted.top_k, top_p=wanted.top_p, seed=wanted.seed
-        )
-        request = TokenRequest(prompt, min(wanted.max_tokens, room), sampler)
+        sampling = Sampling(wanted.temperature, wanted.top_k, wanted.top_p, wanted.repetition_penalty)
+        sampler = Sampler(sampling, wanted.seed, prompt)
+        request = TokenRequest(prompt, min(wanted.max_tokens, room), sampler, wanted.logprobs)
         return Prepared(request, num_prompt_tokens, [*wanted.stops, *stops], is_answer=body.messages is not None)
 
     async def pieces(self, prepared: Prepared) -> AsyncGenerator[Piece, None]:
         """Text as it becomes final, then one Finish. Closing the iterator stops the generation."""
         stream = TextStream(self._model.tokenizer, prepared.stops, strips_start=prepared.is_answer)
+        logprobs = None if prepared.tokens.logprobs is None else Logprobs(self._model.tokenizer)
         num_tokens = 0
         async with aclosing(self._scheduler.tokens(prepared.tokens)) as tokens:
             async for token in tokens:
                 num_tokens += 1
-                if text := stream.push(token):
-                    yield text
+                if logprobs is not None and token.likelihood is not None:
+                    logprobs.push(token.id, token.likelihood)
+                if text := stream.push(token.id):
+                    yield _piece(text, stream, logprobs)
                 if stream.stopped:
                     break
-        if rest := stream.flush():
-            yield rest
+        last = _piece(stream.flush(), stream, logprobs)
+        if last.text or last.logprobs:
+            yield last
         reason = "stop" if stream.stopped else prepared.tokens.finish_reason
         assert reason is not None
         yield Finish(finish_reason=reason, num_prompt_tokens=prepared.num_prompt_tokens, num_tokens=num_tokens)
@@ -106,6 +111,10 @@ class TextGenerator:
                 return chat.prompt([message.model_dump() for message in messages]), chat.stops
         given = "neither" if body.prompt is None else "both"
         raise _refused("prompt", f"Give a prompt, or the messages of a conversation; {given} is given.")
+
+
+def _piece(text: str, stream: TextStream, logprobs: Logprobs | None) -> TextPiece:
+    return TextPiece(text=text) if logprobs is None else TextPiece(text=text, logprobs=logprobs.told(stream.begun()))
 
 
 def _refused(location: str, message: str) -> InvalidInput:

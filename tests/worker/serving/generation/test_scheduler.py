@@ -15,7 +15,7 @@ from worker.models.recurrent import Recurrent
 from worker.models.transformer import Transformer
 from worker.serving.device import Device
 from worker.serving.generation.caching_decoder import CachingDecoder
-from worker.serving.generation.sampling import Sampler
+from worker.serving.generation.sampling import Sampler, Sampling, choose
 from worker.serving.generation.scheduler import GenerationLimits, Scheduler, TokenRequest
 
 DEADLINE_SECONDS = 20
@@ -53,11 +53,11 @@ def recurrent_model(request: pytest.FixtureRequest) -> CausalLanguageModel:
 
 
 def greedy() -> Sampler:
-    return Sampler.seeded(temperature=0.0, top_k=None, top_p=None, seed=None)
+    return Sampler(Sampling(temperature=0.0), seed=None)
 
 
 def seeded(seed: int) -> Sampler:
-    return Sampler.seeded(temperature=1.5, top_k=20, top_p=0.95, seed=seed)
+    return Sampler(Sampling(temperature=1.5, top_k=20, top_p=0.95), seed)
 
 
 @torch.inference_mode()
@@ -65,7 +65,7 @@ def expected(model: CausalLanguageModel, prompt: Sequence[int], max_tokens: int,
     """The oracle: no cache, no batch, the whole sequence read again for each token."""
     tokens: list[int] = []
     while len(tokens) < max_tokens:
-        token = sampler.choose(model(torch.tensor([[*prompt, *tokens]]))[0, -1])
+        [token] = choose([sampler], model(torch.tensor([[*prompt, *tokens]]))[:, -1])
         if token == END:
             break
         tokens.append(token)
@@ -74,7 +74,7 @@ def expected(model: CausalLanguageModel, prompt: Sequence[int], max_tokens: int,
 
 async def generated(scheduler: Scheduler, request: TokenRequest) -> list[int]:
     async with aclosing(scheduler.tokens(request)) as tokens:
-        return [token async for token in tokens]
+        return [token.id async for token in tokens]
 
 
 def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:

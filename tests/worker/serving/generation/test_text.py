@@ -84,3 +84,38 @@ def test_special_tokens_are_no_text(byte_tokenizer: Tokenizer) -> None:
     begin = byte_tokenizer.token_to_id("<s>")
     assert begin is not None
     assert stream.push(begin) + stream.flush() == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "stops", "strips", "expected"),
+    [
+        ("a🙂b", [], False, [0, 1, 1, 1, 1, 2]),
+        (" ab", [], True, [0, 0, 1]),
+        ("ab-c--d", ["--e"], False, [0, 1, 2, 3, 4, 5, 6]),
+        ("ab--e", ["--e"], False, [0, 1]),
+        ("x🙂y", ["🙂"], False, [0]),
+        ("nearly the en", ["end"], False, list(range(13))),
+    ],
+)
+def test_each_token_of_the_text_is_told_once_where_it_begins(
+    byte_tokenizer: Tokenizer, text: str, stops: list[str], strips: bool, expected: list[int]
+) -> None:
+    stream = TextStream(byte_tokenizer, stops, strips_start=strips)
+    written, starts = "", []
+    for token in byte_tokenizer.encode(text).ids:
+        written += stream.push(token)
+        starts += (begun := stream.begun())
+        assert all(start < len(written) for start in begun)
+        if stream.stopped:
+            break
+    stream.flush()
+    assert starts + stream.begun() == expected
+
+
+def test_bytes_that_never_became_a_character_are_told_too(byte_tokenizer: Tokenizer) -> None:
+    stream = TextStream(byte_tokenizer, [])
+    for token in byte_tokenizer.encode("a🙂").ids[:-1]:
+        stream.push(token)
+    assert stream.begun() == [0]
+    stream.flush()
+    assert stream.begun() == [1, 1, 1]
