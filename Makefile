@@ -54,9 +54,10 @@ audit: $(VENV)/.installed-test  ## the pinned versions against published advisor
 	$(PIP_INSTALL) pip-audit
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
-documents: $(VENV)/.installed-test  ## write openapi.json and docs/methods.md anew after a change of the API
+documents: $(VENV)/.installed-test  ## write openapi.json, docs/methods.md and docs/openai.md anew after a change of the API
 	$(BIN)/python -m app.openapi
 	$(BIN)/python -m app.method_table
+	$(BIN)/python -m tests.openai.conformance
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

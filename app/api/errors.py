@@ -87,7 +87,7 @@ def _body(error: ServiceError) -> ProblemBody:
 
 def openai_error(error: ServiceError) -> OpenAIError:
     return OpenAIError(
-        message=error.detail,
+        message=_openai_message(error),
         type=_openai_type(error.status),
         param=error.errors[0].location if error.errors else None,
         code=error.code,
@@ -147,6 +147,13 @@ def _code_of(status: HTTPStatus) -> ErrorCode:
     if status in _CODES:
         return _CODES[status]
     return ErrorCode.INTERNAL if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ErrorCode.VALIDATION_FAILED
+
+
+def _openai_message(error: ServiceError) -> str:
+    """With the first thing that is wrong: OpenAI's clients keep nothing of `errors`."""
+    if not error.errors or error.errors[0].message.rstrip(".") in error.detail:
+        return error.detail
+    return f"{error.detail} {error.errors[0].location}: {error.errors[0].message}"
 
 
 def _openai_type(status: HTTPStatus) -> str:

@@ -20,6 +20,7 @@ from app.records.pool import ValidatorPool, ValidatorsBusy, ValidatorUnavailable
 from app.services.deletion import Deletion, deletion_of, refuse_deletion
 from app.services.files import Download, chunks_of, opened, remove_files
 from app.services.idempotency import Record
+from app.services.paging import id_before
 from app.services.quotas import check_storage
 from app.services.uploads import Upload
 from app.storage import ArtifactStore
@@ -91,8 +92,9 @@ class Datasets:
             raise
 
     def page(self, project_id: str, cursor: str | None, limit: int) -> DatasetPage:
+        before_id = id_before(cursor, "ds")
         with self.database.reading() as session:
-            rows = datasets.page(session, project_id, before_id=cursor, limit=limit + 1)
+            rows = datasets.page(session, project_id, before_id=before_id, limit=limit + 1)
         return _page(rows, limit)
 
     def get(self, project_id: str, dataset_id: str) -> DatasetView:

@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 def test_the_walk_through(sqlite_service: RunningService, tmp_path: Path) -> None:
     blocks = BLOCK.findall(README.read_text())
-    assert [language for language, _ in blocks] == ["sh", "python", "python"]
-    shell, python, chat = (run(language, code, sqlite_service.url, tmp_path) for language, code in blocks)
+    assert [language for language, _ in blocks] == ["sh", "python", "sh", "python"]
+    shell, python, _, chat = (run(language, code, sqlite_service.url, tmp_path) for language, code in blocks)
     assert '"status":"succeeded"' in shell.replace(" ", "")
     for answer in ('"finish_reason"', '"embeddings"', '"scores"', '"job_id"'):
         assert answer in shell, answer

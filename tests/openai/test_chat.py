@@ -11,6 +11,7 @@ from tests.worker.serving import models
 from worker.data.tokenizers import load_tokenizer
 
 MESSAGES: list[Any] = [{"role": "system", "content": "hi"}, {"role": "user", "content": "dog"}]
+IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}
 TRANSCRIPT, STOP = "System: hi\nUser: dog\nAssistant:", "\nUser:"
 
 
@@ -95,6 +96,18 @@ def test_parts_of_text_are_one_text(client: OpenAI, language_model: str) -> None
     assert answers[0].choices[0].message.content == answers[1].choices[0].message.content
 
 
+def test_an_answer_goes_back_into_the_conversation(client: OpenAI, language_model: str) -> None:
+    """As the client gave it, with all that it holds beside the text."""
+    answer = client.chat.completions.create(model=language_model, messages=MESSAGES, max_tokens=1, seed=1)
+    message = answer.choices[0].message
+    forms: list[Any] = [message, message.model_dump(), {"role": "assistant", "content": message.content}]
+    texts = [
+        client.chat.completions.create(model=language_model, messages=[said, MESSAGES[1]], max_tokens=2, seed=1)
+        for said in forms
+    ]
+    assert len({each.choices[0].message.content for each in texts}) == 1
+
+
 def test_without_a_bound_the_context_is_filled(client: OpenAI, language_model: str) -> None:
     answer = client.chat.completions.create(model=language_model, messages=MESSAGES, temperature=0)
     bounded = client.chat.completions.create(
@@ -110,6 +123,17 @@ def test_without_a_bound_the_context_is_filled(client: OpenAI, language_model: s
         ({"response_format": {"type": "json_object"}}, openai.BadRequestError, "response_format"),
         ({"top_logprobs": 2}, openai.UnprocessableEntityError, "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, openai.UnprocessableEntityError, "top_logprobs"),
+        ({"store": True}, openai.BadRequestError, "store"),
+        ({"web_search_options": {}}, openai.BadRequestError, "web_search_options"),
+        ({"stream": True, "stream_options": {"x": 1}}, openai.BadRequestError, "stream_options.x"),
+        ({"messages": [IMAGE]}, openai.BadRequestError, "messages.0.content.0.image_url"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "video"}]}]},
+            openai.BadRequestError,
+            "messages.0.content.0",
+        ),
+        ({"max_tokens": 2, "max_completion_tokens": 3}, openai.UnprocessableEntityError, "max_tokens"),
+        ({"max_completion_tokens": 0}, openai.UnprocessableEntityError, "max_completion_tokens"),
         ({"messages": []}, openai.UnprocessableEntityError, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, openai.UnprocessableEntityError, "messages.0.role"),
         ({"messages": [{"role": "user", "content": "dog " * 99}]}, openai.UnprocessableEntityError, "messages"),

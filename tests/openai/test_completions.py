@@ -78,6 +78,21 @@ def test_native_parameters_come_by_extra_body(client: OpenAI, language_model: st
     assert first.choices[0].text == likeliest.choices[0].text
 
 
+@pytest.mark.parametrize("prompt", [PROMPT, [PROMPT, "lazy dog"]])
+def test_an_echo_is_the_prompt_before_each_text(client: OpenAI, language_model: str, prompt: str | list[str]) -> None:
+    options = {"model": language_model, "prompt": prompt, "max_tokens": 4, "seed": 1, "n": 2}
+    plain = client.completions.create(**options)  # type: ignore[call-overload]
+    echoed = client.completions.create(echo=True, **options)  # type: ignore[call-overload]
+    given = [each for each in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(2)]
+    wanted = [before + choice.text for before, choice in zip(given, plain.choices, strict=True)]
+    assert [choice.text for choice in echoed.choices] == wanted
+    assert echoed.usage == plain.usage
+    texts = dict.fromkeys(range(len(given)), "")
+    for chunk in client.completions.create(echo=True, stream=True, **options):  # type: ignore[call-overload]
+        texts[chunk.choices[0].index] += chunk.choices[0].text
+    assert list(texts.values()) == wanted
+
+
 def test_a_stop_sequence_ends_the_text(client: OpenAI, language_model: str) -> None:
     options = {"model": language_model, "prompt": PROMPT, "max_tokens": 12, "temperature": 0}
     text = client.completions.create(**options).choices[0].text  # type: ignore[call-overload]
@@ -103,7 +118,7 @@ def test_log_probabilities_are_told_as_the_client_types_them(client: OpenAI, lan
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("echo", True), ("best_of", 2), ("suffix", "x"), ("presence_penalty", 0.5), ("max_token", 3)],
+    [("best_of", 2), ("suffix", "x"), ("presence_penalty", 0.5), ("max_token", 3)],
 )
 def test_what_is_not_supported_is_refused_by_name(
     client: OpenAI, language_model: str, field: str, value: object
@@ -120,14 +135,15 @@ def test_what_asks_for_nothing_is_taken(client: OpenAI, language_model: str) -> 
         prompt=PROMPT,
         max_tokens=1,
         echo=False,
-        best_of=1,
+        n=2,
+        best_of=2,
         logprobs=None,
         logit_bias={},
         frequency_penalty=0,
         presence_penalty=0.0,
         user="ada",
     )
-    assert len(answer.choices) == 1
+    assert len(answer.choices) == 2
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -137,6 +153,7 @@ def test_what_asks_for_nothing_is_taken(client: OpenAI, language_model: str) -> 
         ({"prompt": "the quick " * 50}, "prompt"),
         ({"temperature": -1}, "temperature"),
         ({"stop": [""]}, "stop"),
+        ({"max_tokens": 0}, "max_tokens"),
         ({"prompt": [1, 2, 3]}, "prompt"),
         ({"n": 0}, "n"),
         ({"n": 40, "prompt": ["a", "b"]}, "n"),

@@ -73,6 +73,17 @@ def test_a_bad_file_is_a_typed_error(
     assert len(client.files.list().data) == before
 
 
+def test_the_client_is_told_what_is_wrong_with_a_file(client: OpenAI) -> None:
+    with pytest.raises(openai.UnprocessableEntityError, match="line 1: text must be a string"):
+        client.files.create(file=("a.jsonl", b'{"text": 1}\n'), purpose="fine-tune")
+
+
+def test_what_no_page_gave_is_no_place_to_go_on(client: OpenAI) -> None:
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        client.files.list(after="nowhere")
+    assert caught.value.param == "after"
+
+
 def test_an_upload_is_made_once_for_its_key(client: OpenAI) -> None:
     once = {"Idempotency-Key": "upload-1"}
     made = [client.files.create(file=("once.txt", b"once"), purpose="fine-tune", extra_headers=once) for _ in range(2)]

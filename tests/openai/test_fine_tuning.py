@@ -1,5 +1,6 @@
 """`client.fine_tuning.jobs`: jobs of every kind. No trainer runs: states are those that one would have written."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,10 @@ import openai
 import pytest
 from openai import OpenAI
 
+from app.api.openai.fine_tuning_requests import FineTuningRequest
 from app.contract.errors import JobError
 from app.contract.job import Fault, JobStatus
+from app.contract.specs import FinetuneSpec, PretrainSpec
 from app.db import events, jobs
 from app.db.session import Database, now
 from app.db.tables import JobRow
@@ -104,7 +107,7 @@ def test_hyperparameters_at_the_top_may_be_auto(client: OpenAI, language_model: 
         ({"model": "nobody"}, openai.UnprocessableEntityError, "model"),
         ({"validation_file": "x"}, openai.UnprocessableEntityError, "validation_file"),
         ({"hyperparameters": {"n_epochs": -1}}, openai.UnprocessableEntityError, "hyperparameters.n_epochs"),
-        ({"hyperparameters": {"beta": 0.1}}, openai.BadRequestError, "beta"),
+        ({"hyperparameters": {"beta": 0.1}}, openai.BadRequestError, "hyperparameters.beta"),
         (
             {"method": {"type": "supervised", "supervised": {"hyperparameters": {"batch_size": 0}}}},
             openai.UnprocessableEntityError,
@@ -115,6 +118,22 @@ def test_hyperparameters_at_the_top_may_be_auto(client: OpenAI, language_model: 
             openai.UnprocessableEntityError,
             "method.supervised.hyperparameters.batch_size",
         ),
+        (
+            {"method": {"type": "supervised", "supervised": {"beta": 1}}},
+            openai.BadRequestError,
+            "method.supervised.beta",
+        ),
+        (
+            {
+                "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1}}},
+                "hyperparameters": {"n_epochs": 2},
+            },
+            openai.UnprocessableEntityError,
+            "hyperparameters",
+        ),
+        ({"suffix": "a", "extra_body": {"name": "b"}}, openai.UnprocessableEntityError, "suffix"),
+        ({"suffix": ""}, openai.UnprocessableEntityError, "suffix"),
+        ({"extra_body": {"webhook": {"url": "ftp://x"}}}, openai.UnprocessableEntityError, "webhook.url"),
         ({"method": {"type": "dpo"}}, openai.BadRequestError, "method.type"),
         ({"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]}, openai.BadRequestError, "integrations"),
         ({"seed": 5, "extra_body": {"training": {"seed": 6}}}, openai.UnprocessableEntityError, "seed"),
@@ -135,6 +154,23 @@ def test_bad_input_is_a_typed_error(
     with pytest.raises(error) as caught:
         client.fine_tuning.jobs.create(**{"model": language_model, "training_file": labeled} | fields)
     assert caught.value.param == param
+
+
+def test_every_field_of_a_job_has_a_place() -> None:
+    ours = set(PretrainSpec.model_fields) | set(FinetuneSpec.model_fields)
+    assert ours - {"dataset", "parent"} <= set(FineTuningRequest.model_fields)
+
+
+def test_a_webhook_comes_by_extra_body(client: OpenAI, language_model: str, labeled: str) -> None:
+    told = {"url": "https://example.com/told", "events": ["job.succeeded"]}
+    job = client.fine_tuning.jobs.create(model=language_model, training_file=labeled, extra_body={"webhook": told})
+    assert job.model_dump()["spec"]["webhook"] == told
+
+
+def test_an_error_calls_fields_as_the_user_does(client: OpenAI, language_model: str, labeled: str) -> None:
+    with pytest.raises(openai.UnprocessableEntityError, match=r" seed: Must be") as caught:
+        client.fine_tuning.jobs.create(model=language_model, training_file=labeled, seed=-1)
+    assert "training.seed" not in caught.value.message
 
 
 def test_a_file_that_no_method_learns_from_says_so(client: OpenAI, language_model: str, database: Database) -> None:
@@ -182,6 +218,16 @@ def test_a_status_is_one_of_openais(client: OpenAI, new_job: MakeJob, status: st
     assert (job.status, job.model_dump()["native_status"]) == (told, status)
 
 
+def test_a_running_job_tells_when_it_will_end(client: OpenAI, new_job: MakeJob) -> None:
+    running = new_job(JobStatus.RUNNING, progress={"step": 5, "eta_seconds": 3_600.0})
+    before = int(time.time())
+    estimated = client.fine_tuning.jobs.retrieve(running.id).estimated_finish
+    assert estimated is not None
+    assert before + 3_600 <= estimated <= time.time() + 3_600
+    ended = new_job(JobStatus.SUCCEEDED, progress={"step": 5, "eta_seconds": 0.0})
+    assert client.fine_tuning.jobs.retrieve(ended.id).estimated_finish is None
+
+
 def test_a_failure_is_told(client: OpenAI, database: Database, new_job: MakeJob) -> None:
     failure = JobError.model_validate({"code": "bad_data", "message": "No text.", "fault": Fault.USER}, strict=False)
     job = new_job(JobStatus.RUNNING)
@@ -202,6 +248,8 @@ def test_jobs_are_paged_and_filtered_by_metadata(client: OpenAI, new_job: MakeJo
     filtered = client.fine_tuning.jobs.list(metadata={"round": "first"}, limit=2)
     assert [job.id for job in filtered.data] == made[:0:-1]
     assert [job.id for job in filtered] == made[::-1], "the client goes on by itself"
+    named = new_job(name="rhyme").id
+    assert [job.id for job in client.fine_tuning.jobs.list(extra_query={"name": "rhyme"})] == [named]
     with pytest.raises(openai.UnprocessableEntityError) as caught:
         client.fine_tuning.jobs.list(after="nowhere")
     assert caught.value.param == "after"

@@ -11,12 +11,14 @@ from pydantic import Field
 from app.api.deps import Asker
 from app.api.inference import get_inference, passed_on
 from app.api.openai.completions import STREAM
-from app.api.openai.conventions import PREFIX
+from app.api.openai.conventions import PREFIX, refused
 from app.api.openai.generation import (
+    MAX_TOKENS,
     Asked,
     GenerationRequest,
     Generations,
     Placed,
+    TokenCount,
     Usage,
     streamed,
     usage_of,
@@ -30,14 +32,11 @@ from app.services.inference import Inference
 
 router = APIRouter(prefix=f"{PREFIX}/chat/completions", tags=["openai"])
 
-#: Until the model ends or its context is full, as OpenAI has it.
-UNBOUNDED_TOKENS = 1_048_576
-
 
 class ChatRequest(GenerationRequest):
     messages: Annotated[list[Message], Field(min_length=1, max_length=1_000)]
-    max_completion_tokens: int | None = None
-    max_tokens: int | None = Field(default=None, description="The older name of max_completion_tokens.")
+    max_completion_tokens: TokenCount | None = None
+    max_tokens: TokenCount | None = Field(default=None, description="The older name of max_completion_tokens.")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
 
@@ -46,8 +45,10 @@ class ChatRequest(GenerationRequest):
         return self.n or 1
 
     def asked(self) -> list[Asked]:
-        wanted = self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
-        max_tokens = UNBOUNDED_TOKENS if wanted is None else wanted
+        """Where no bound is given, until the model ends or its context is full, as OpenAI has it."""
+        if self.max_tokens is not None and self.max_completion_tokens is not None:
+            raise refused("max_tokens", "max_tokens and max_completion_tokens are both given: leave the former out.")
+        max_tokens = self.max_completion_tokens or self.max_tokens or MAX_TOKENS
         given: dict[str, object] = {"messages": told(self.messages)}
         further = {"max_tokens": max_tokens, "logprobs": self._wanted_logprobs()}
         return [Asked(given, self.parameters(choice, **further)) for choice in range(self.num_choices)]

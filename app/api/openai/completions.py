@@ -10,13 +10,14 @@ from pydantic import Field
 
 from app.api.deps import Asker
 from app.api.inference import get_inference, passed_on
-from app.api.openai.conventions import PREFIX
+from app.api.openai.conventions import PREFIX, unsupported
 from app.api.openai.generation import (
     MAX_CHOICES,
     Asked,
     GenerationRequest,
     Generations,
     Placed,
+    TokenCount,
     Usage,
     check_choices,
     streamed,
@@ -42,22 +43,36 @@ class CompletionRequest(GenerationRequest):
     """`max_tokens` is OpenAI's default; other fields of OpenAI's may stand at what changes nothing."""
 
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=MAX_CHOICES)]
-    max_tokens: int | None = None
+    max_tokens: TokenCount | None = None
     logprobs: int | None = Field(default=None, ge=0, le=MAX_LOGPROBS)
+    echo: bool | None = Field(default=None, description="Each text begins with its prompt.")
+    best_of: int | None = Field(default=None, description="Only as many as n: all are given.")
 
     @property
     def num_choices(self) -> int:
         return self.n or 1
 
+    @property
+    def prompts(self) -> list[str]:
+        """One for each choice; the choices of a prompt stand side by side."""
+        given = [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        check_choices(len(given) * self.num_choices)
+        return [prompt for prompt in given for _ in range(self.num_choices)]
+
+    @property
+    def beginnings(self) -> list[str]:
+        """What each text begins with."""
+        return self.prompts if self.echo else [""] * len(self.prompts)
+
     def asked(self) -> list[Asked]:
-        """The choices of a prompt stand side by side."""
-        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
-        check_choices(len(prompts) * self.num_choices)
-        max_tokens = 16 if self.max_tokens is None else self.max_tokens
+        if self.best_of not in {None, self.num_choices}:
+            raise unsupported("best_of", f"best_of is not supported but as n, {self.num_choices}: leave it out.")
+        if self.echo and self.logprobs is not None:
+            raise unsupported("logprobs", "logprobs of an echoed prompt are not supported: leave out echo or logprobs.")
+        further = {"max_tokens": self.max_tokens or 16, "logprobs": self.logprobs}
         return [
-            Asked({"prompt": prompt}, self.parameters(choice, max_tokens=max_tokens, logprobs=self.logprobs))
-            for prompt in prompts
-            for choice in range(self.num_choices)
+            Asked({"prompt": prompt}, self.parameters(index % self.num_choices, **further))
+            for index, prompt in enumerate(self.prompts)
         ]
 
 
@@ -135,15 +150,18 @@ class _Answer:
         choices = [
             CompletionChoice(
                 index=index,
-                text=each.text,
+                text=beginning + each.text,
                 finish_reason=each.finish_reason,
                 logprobs=CompletionLogprobs.of(each.logprobs),
             )
-            for index, each in enumerate(generated)
+            for index, (beginning, each) in enumerate(zip(self._body.beginnings, generated, strict=True))
         ]
         return self._completion(choices, usage_of(generated, self._body.num_choices)).model_dump_json().encode()
 
     async def chunks(self, pieces: AsyncIterator[Placed]) -> AsyncIterator[Completion]:
+        for index, beginning in enumerate(self._body.beginnings):
+            if beginning:
+                yield self._chunk(index, beginning, None, None)
         ends: dict[int, GeneratedText] = {}
         async for index, piece in pieces:
             if isinstance(piece, GeneratedText):

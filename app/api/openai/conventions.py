@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import ConfigDict
 
 from app.contract.base import Contract
-from app.contract.errors import ErrorCode, FieldError, ServiceError
+from app.contract.errors import ErrorCode, FieldError, InvalidRequest, ServiceError
 from app.services.idempotency import Record
 
 PREFIX = "/openai/v1"
@@ -47,28 +47,51 @@ class OpenAIRequest(Contract):
 
     model_config = ConfigDict(extra="allow")
 
-    def refuse_unknown(self) -> None:
-        """Raises Unsupported for the first field that asks for what is not done here."""
+    def refuse_unknown(self, at: str = "") -> None:
+        """Raises Unsupported for the first field, here or in a part, that asks for what is not done here. `at` stands
+        before its name.
+        """
         for name, value in (self.model_extra or {}).items():
-            if value and name not in _WITHOUT_EFFECT and _NEUTRAL.get(name) != value:
-                raise unsupported(name, f"{name} is not supported here: leave it out.")
+            if name not in _WITHOUT_EFFECT and value not in _NOTHING and value not in _NEUTRAL.get(name, ()):
+                raise unsupported(f"{at}{name}", f"{at}{name} is not supported here: leave it out.")
+        for name in type(self).model_fields:
+            for place, part in _parts(getattr(self, name)):
+                part.refuse_unknown(f"{at}{name}{place}.")
 
 
-#: They label a request and change no answer.
-_WITHOUT_EFFECT = frozenset({"metadata", "prompt_cache_key", "safety_identifier", "store", "user"})
-#: Beside null, false, 0 and what is empty: values that ask for what is done anyway.
-_NEUTRAL: Mapping[str, Any] = {
-    "best_of": 1,
-    "modalities": ["text"],
-    "parallel_tool_calls": True,
-    "response_format": {"type": "text"},
-    "service_tier": "auto",
-    "tool_choice": "none",
+def _parts(value: object) -> Iterator[tuple[str, OpenAIRequest]]:
+    """The requests within a field's value, and where in it they stand."""
+    if isinstance(value, OpenAIRequest):
+        yield "", value
+    elif isinstance(value, list):
+        yield from ((f".{index}", each) for index, each in enumerate(value) if isinstance(each, OpenAIRequest))
+
+
+#: They label a request, or say how OpenAI's machines shall hurry, and change no answer.
+_WITHOUT_EFFECT = frozenset({
+    "include_obfuscation", "metadata", "prediction", "prompt_cache_key", "prompt_cache_options",
+    "prompt_cache_retention", "safety_identifier", "service_tier", "user",
+})  # fmt: skip
+_NOTHING: Sequence[object] = (None, False, 0, "", [])
+#: Further values that ask for what is done anyway.
+_NEUTRAL: Mapping[str, Sequence[object]] = {
+    "function_call": ("none", "auto"),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "parallel_tool_calls": (True,),
+    "reasoning_effort": ("none",),
+    "response_format": ({"type": "text"},),
+    "tool_choice": ("none", "auto"),
+    "verbosity": ("medium",),
 }
 
 
 def unsupported(param: str, message: str) -> Unsupported:
     return Unsupported(message, errors=[FieldError(location=param, message=message)])
+
+
+def refused(param: str, message: str) -> InvalidRequest:
+    return InvalidRequest(message, errors=[FieldError(location=param, message=message)])
 
 
 def recorded_as(record: Record[Told] | None, tell: Callable[[View], Told]) -> Record[View] | None:
@@ -90,9 +113,13 @@ def locations(names: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
+        ours = [each.location for each in error.errors]
+        theirs = [_renamed(location, names) for location in ours]
         error.errors = tuple(
-            each.model_copy(update={"location": _renamed(each.location, names)}) for each in error.errors
+            each.model_copy(update={"location": location}) for each, location in zip(error.errors, theirs, strict=True)
         )
+        for before, after in zip(ours, theirs, strict=True):
+            error.detail = error.detail.replace(f"{before}: ", f"{after}: ")
         raise
 
 

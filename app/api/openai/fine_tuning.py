@@ -1,5 +1,6 @@
 """`/openai/v1/fine_tuning/jobs`: jobs of every kind. The files beside this translate."""
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.datasets import get_datasets
 from app.api.deps import Reader, Writer
 from app.api.events import get_job_events
-from app.api.jobs import NOT_FOUND, WRONG_STATE, JobId, get_jobs, get_results
+from app.api.jobs import NOT_FOUND, WRONG_STATE, JobId, get_filters, get_jobs, get_results
 from app.api.openai.conventions import PREFIX, ItemList, locations, recorded_as
 from app.api.openai.fine_tuning_requests import FineTuningRequest, spec_of
 from app.api.openai.fine_tuning_views import (
@@ -73,13 +74,17 @@ def list_openai_jobs(
     *,
     caller: Reader,
     jobs: JobsService,
+    filters: Annotated[JobFilters, Depends(get_filters)],
     metadata: Annotated[dict[str, str], Depends(get_metadata)],
     limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = DEFAULT_JOBS,
     after: After = None,
 ) -> ItemList[FineTuningJob]:
-    """The project's jobs of every kind, the newest first. `metadata[<key>]=<value>` filters by metadata."""
+    """The project's jobs of every kind, the newest first. `metadata[<key>]=<value>` filters by metadata; the filters of
+    `GET /v1/jobs` come by `extra_query`.
+    """
+    wanted = replace(filters, metadata={**filters.metadata, **metadata})
     with locations({"cursor": "after"}):
-        page = jobs.page(caller.project_id, JobFilters(metadata=metadata), after, limit)
+        page = jobs.page(caller.project_id, wanted, after, limit)
     return ItemList(data=[job_of(view, caller.project_id) for view in page.data], has_more=page.next_cursor is not None)
 
 

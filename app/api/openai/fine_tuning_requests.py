@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from app.api.openai.conventions import PREFIX, OpenAIRequest, locations, unsupported
+from app.api.openai.conventions import PREFIX, OpenAIRequest, locations, refused, unsupported
 from app.api.refusals import validated
 from app.contract.base import PlainText
 from app.contract.compatibility import METHOD_TRAITS
-from app.contract.errors import FieldError, InvalidRequest, NotFound
+from app.contract.errors import NotFound
 from app.contract.specs import FinetuneSpec, PretrainSpec
 from app.contract.specs.job import STEP_PREFIX
 from app.contract.specs.methods import TRAINING_DEFAULTS
@@ -32,9 +32,20 @@ class Hyperparameters(OpenAIRequest):
     learning_rate_multiplier: Literal["auto"] | float | None = None
 
 
+class Supervised(OpenAIRequest):
+    hyperparameters: Hyperparameters | None = None
+
+
+class SupervisedMethod(OpenAIRequest):
+    """OpenAI's, which says no more than to learn what the data set teaches."""
+
+    type: Literal["supervised"]
+    supervised: Supervised | None = None
+
+
 class FineTuningRequest(OpenAIRequest):
-    """Also takes `kind`, `name`, `checkpoint`, `strategy`, `training`, `resources` and `priority` of `POST /v1/jobs`,
-    and its `method`.
+    """Also takes `kind`, `name`, `checkpoint`, `strategy`, `training`, `resources`, `priority` and `webhook` of
+    `POST /v1/jobs`, and its `method`.
     """
 
     model: PlainText = Field(max_length=200, description="The parent; empty for a pretraining.")
@@ -54,6 +65,7 @@ class FineTuningRequest(OpenAIRequest):
     training: dict[str, Any] | None = None
     resources: dict[str, Any] | None = None
     priority: int | None = None
+    webhook: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +80,10 @@ def spec_of(body: FineTuningRequest, kind_of_dataset: Callable[[str], str]) -> A
     """Raises InvalidRequest, and Unsupported for methods of OpenAI's that are none of ours."""
     method = _method(body, kind_of_dataset)
     training, places = _training(body, str(method.get("type")))
-    names = {"dataset": "training_file", "parent": "model"} | places
+    names = {"dataset": "training_file", "parent": "model"} | places | _name(body)
     fields = {
         "kind": body.kind,
-        "name": body.name or body.suffix,
+        "name": body.suffix if body.name is None else body.name,
         "dataset": body.training_file,
         "method": method,
         "training": training,
@@ -79,6 +91,7 @@ def spec_of(body: FineTuningRequest, kind_of_dataset: Callable[[str], str]) -> A
         "strategy": body.strategy,
         "resources": body.resources,
         "priority": body.priority,
+        "webhook": body.webhook,
     }
     given = {name: value for name, value in (fields | _parent(body)).items() if value is not None}
     with locations(names):
@@ -86,10 +99,17 @@ def spec_of(body: FineTuningRequest, kind_of_dataset: Callable[[str], str]) -> A
     return AskedSpec(spec, names)
 
 
+def _name(body: FineTuningRequest) -> dict[str, str]:
+    """Where the job's name was written."""
+    if body.name is not None and body.suffix is not None:
+        raise refused("suffix", "suffix and name are both given: leave one out.")
+    return {} if body.suffix is None else {"name": "suffix"}
+
+
 def _parent(body: FineTuningRequest) -> dict[str, str | None]:
     if body.kind == "pretrain":
         if body.model:
-            raise _refused("model", f"A pretraining starts from no model: give model '', not {body.model!r}.")
+            raise refused("model", f"A pretraining starts from no model: give model '', not {body.model!r}.")
         return {"checkpoint": body.checkpoint}
     if found := _CHECKPOINT.fullmatch(body.model):
         return {"parent": found["job"], "checkpoint": body.checkpoint or found["step"]}
@@ -104,7 +124,7 @@ def _method(body: FineTuningRequest, kind_of_dataset: Callable[[str], str]) -> d
     if given.get("type") != _SUPERVISED:
         return given
     if body.kind == "pretrain":
-        raise _refused("method", "method is required for a pretraining: give one of `GET /v1/methods`.")
+        raise refused("method", "method is required for a pretraining: give one of `GET /v1/methods`.")
     return {"type": _taught_by(body.training_file, kind_of_dataset)}
 
 
@@ -113,14 +133,14 @@ def _taught_by(dataset_id: str, kind_of_dataset: Callable[[str], str]) -> str:
     try:
         dataset_kind = kind_of_dataset(dataset_id)
     except NotFound as error:
-        raise _refused("training_file", f"{error.detail} Upload one to {PREFIX}/files.") from None
+        raise refused("training_file", f"{error.detail} Upload one to {PREFIX}/files.") from None
     methods = {
         method: traits.dataset_kinds.values() for (kind, method), traits in METHOD_TRAITS.items() if kind == "finetune"
     }
     fitting = [method for method, kinds in methods.items() if dataset_kind in kinds]
     if len(fitting) != 1:
         told = " and ".join(sorted(fitting)) or "no fine-tuning method"
-        raise _refused(
+        raise refused(
             "method", f"The file {dataset_id} is of kind {dataset_kind}, which teaches {told}: name one in `method`."
         )
     return fitting[0]
@@ -147,7 +167,7 @@ def _training(body: FineTuningRequest, method: str) -> tuple[dict[str, Any], dic
         if value is None:
             continue
         if option in training:
-            raise _refused(place, f"{place} and training.{option} are both given: leave one out.")
+            raise refused(place, f"{place} and training.{option} are both given: leave one out.")
         training[option] = {unit: value} if unit else value
         places[f"training.{option}" + (f".{unit}" if unit else "")] = place
     return training, places
@@ -155,16 +175,22 @@ def _training(body: FineTuningRequest, method: str) -> tuple[dict[str, Any], dic
 
 def _hyperparameters(body: FineTuningRequest) -> tuple[Hyperparameters, str]:
     """Those of `method.supervised`, where the client puts them now, or the older ones at the top; and their place."""
-    given = body.method or {}
-    nested = given.get(_SUPERVISED) if given.get("type") == _SUPERVISED else None
-    if isinstance(nested, dict) and "hyperparameters" in nested:
-        at = f"method.{_SUPERVISED}.hyperparameters"
-        with locations({"": at}):
-            found = validated(Hyperparameters, nested["hyperparameters"])
-    else:
-        found, at = body.hyperparameters or Hyperparameters(), "hyperparameters"
-    found.refuse_unknown()
-    return found, at
+    at = "hyperparameters"
+    nested = _supervised(body).hyperparameters
+    if nested is None:
+        return body.hyperparameters or Hyperparameters(), at
+    if body.hyperparameters is not None:
+        raise refused(at, f"{at} and method.{_SUPERVISED}.{at} are both given: leave one out.")
+    return nested, f"method.{_SUPERVISED}.{at}"
+
+
+def _supervised(body: FineTuningRequest) -> Supervised:
+    if body.method is None or body.method.get("type") != _SUPERVISED:
+        return Supervised()
+    with locations({"": "method"}):
+        method = validated(SupervisedMethod, body.method)
+    method.refuse_unknown("method.")
+    return method.supervised or Supervised()
 
 
 def _number(value: float | Literal["auto"] | None) -> float | None:
@@ -175,7 +201,3 @@ def default_rate(kind: str, method: str) -> float:
     """What a `learning_rate_multiplier` of 1 stands for."""
     optimizer = TRAINING_DEFAULTS.get((kind, method), {}).get("optimizer", {})
     return float(optimizer.get("learning_rate", AdamW().learning_rate))
-
-
-def _refused(location: str, message: str) -> InvalidRequest:
-    return InvalidRequest(message, errors=[FieldError(location=location, message=message)])

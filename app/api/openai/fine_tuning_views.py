@@ -1,6 +1,7 @@
 """Jobs, their events and checkpoints in OpenAI's shapes; native fields beside them, where the names are free."""
 
 import re
+import time
 from typing import Any, Literal
 
 from app.api.openai.conventions import unix
@@ -49,7 +50,7 @@ class FineTuningJob(Contract):
     object: Literal["fine_tuning.job"] = "fine_tuning.job"
     created_at: int
     finished_at: int | None
-    estimated_finish: None = None
+    estimated_finish: int | None
     status: OpenAIStatus
     error: JobFailure | None
     model: str
@@ -113,6 +114,7 @@ def job_of(view: JobView, project_id: str) -> FineTuningJob:
     return FineTuningJob(
         created_at=unix(view.created_at),
         finished_at=None if view.finished_at is None else unix(view.finished_at),
+        estimated_finish=_estimated_finish(view),
         status=_STATUS[view.status],
         error=None
         if view.error is None or view.status is not JobStatus.FAILED
@@ -139,6 +141,13 @@ _SHARED = (
     "id", "metadata", "kind", "spec", "resolved", "progress", "metrics", "parent_model_id", "priority", "attempt",
     "queue_position",
 )  # fmt: skip
+
+
+def _estimated_finish(view: JobView) -> int | None:
+    """Of a job that runs, once it knows its length."""
+    if view.status is not JobStatus.RUNNING or view.progress.eta_seconds is None:
+        return None
+    return int(time.time() + view.progress.eta_seconds)
 
 
 def event_of(view: EventView) -> FineTuningEvent:

@@ -4,24 +4,29 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 from pydantic_core import from_json, to_json
 
 from app.api.errors import openai_error
-from app.api.openai.conventions import OpenAIRequest, locations
+from app.api.openai.conventions import OpenAIRequest, locations, refused
 from app.contract.base import Contract
-from app.contract.errors import ErrorCode, FieldError, InvalidRequest, ServiceError, Unavailable
+from app.contract.errors import ErrorCode, ServiceError, Unavailable
 from app.contract.inference import GeneratedText, Operation, TextPiece
+from app.contract.parameters import StopText
 from app.services.inference import Inference
 
 #: Each is a request of its own to a replica.
 MAX_CHOICES = 64
 MAX_SEED = 2**63
+MAX_TOKENS = 1_048_576
 STREAM_TYPE = "text/event-stream"
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+TokenCount = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 
 
 class Usage(Contract):
@@ -44,7 +49,7 @@ class GenerationRequest(OpenAIRequest):
     repetition_penalty: float | None = None
     n: int | None = Field(default=None, ge=1, le=MAX_CHOICES)
     seed: int | None = Field(default=None, ge=0, lt=MAX_SEED)
-    stop: str | list[str] | None = None
+    stop: StopText | list[StopText] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -80,8 +85,7 @@ Placed = tuple[int, Piece]
 
 def check_choices(count: int) -> None:
     if count > MAX_CHOICES:
-        message = f"{count} choices are asked for, prompts times n; one request gives at most {MAX_CHOICES}."
-        raise InvalidRequest(message, errors=[FieldError(location="n", message=message)])
+        raise refused("n", f"{count} choices are asked for, prompts times n; one request gives at most {MAX_CHOICES}.")
 
 
 def usage_of(generated: Sequence[GeneratedText], num_choices: int) -> Usage:

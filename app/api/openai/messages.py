@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from typing import Literal
 
 from app.api.openai.conventions import OpenAIRequest, unsupported
-from app.contract.base import Contract
 
 Role = Literal["system", "developer", "user", "assistant"]
 
 
-class TextPart(Contract):
-    type: Literal["text"]
-    text: str
+class Part(OpenAIRequest):
+    """Of a content; texts are taken."""
+
+    type: str
+    text: str = ""
 
 
 class Message(OpenAIRequest):
     role: Role
-    content: str | list[TextPart]
+    content: str | list[Part]
 
     @property
     def text(self) -> str:
@@ -24,7 +25,10 @@ class Message(OpenAIRequest):
 
 
 def told(messages: Sequence[Message]) -> list[dict[str, str]]:
+    """As our own API takes them. Raises Unsupported where a part is no text."""
     for index, message in enumerate(messages):
-        if used := [name for name, value in (message.model_extra or {}).items() if value]:
-            raise unsupported(f"messages.{index}.{used[0]}", f"{used[0]} of a message is not supported here.")
+        for number, part in enumerate(message.content):
+            if isinstance(part, Part) and part.type != "text":
+                at = f"messages.{index}.content.{number}"
+                raise unsupported(at, f"{at} is a part of the type {part.type!r}: give texts alone.")
     return [{"role": message.role, "content": message.text} for message in messages]
