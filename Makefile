@@ -54,10 +54,11 @@ audit: $(VENV)/.installed-test  ## the pinned versions against published advisor
 	$(PIP_INSTALL) pip-audit
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
-documents: $(VENV)/.installed-test  ## write openapi.json, docs/methods.md and docs/openai.md anew after a change of the API
+documents: $(VENV)/.installed-test  ## write anew what is made: openapi.json, docs/methods.md, docs/openai.md, pretune/_sync
 	$(BIN)/python -m app.openapi
 	$(BIN)/python -m app.method_table
 	$(BIN)/python -m tests.openai.conformance
+	$(BIN)/python -m tests.support.sync_client
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
-from app.client import Api
 from app.client.demo import Demo
 from app.embedded.background import ensure_running, stop
 from app.embedded.sockets import free_port_near
+from pretune import Client
 
 PREFERRED_PORT = 8080
 STOP_SECONDS = 90.0
@@ -22,8 +22,8 @@ def run_demo(*, url: str | None, key: str | None, data_dir: Path, stop_at_end: b
     address = url or ensure_running(data_dir, free_port_near(PREFERRED_PORT))
     console.print(f"Pretune answers at {address}", highlight=False)
     try:
-        with Api(address, key) as api:
-            results = Demo(api, data_dir / "demo", console).run()
+        with Client(address, key) as client:
+            results = Demo(client, data_dir / "demo", console).run()
     except KeyboardInterrupt:
         console.print("\nThe demo ends here. Jobs that were posted go on.")
         if url is None:

@@ -9,7 +9,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.client.api import ClientError
+from pretune import PretuneError
 
 #: The tail of the plays is held back; the judged part lies well inside it.
 TEXT_HELD_BACK_CHARACTERS = 300_000
@@ -35,7 +35,7 @@ class DemoData:
     held_back_reviews: tuple[Review, ...]
 
 
-class MissingPackage(ClientError):
+class MissingPackage(PretuneError):
     """The message names the package and how to install it."""
 
 

@@ -1,6 +1,6 @@
 """The two jobs of the demo, sized for two cores and four minutes."""
 
-from app.client.api import Json
+from pretune.views import Json
 
 
 def pretrain_spec(dataset_id: str) -> Json:

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from app.client.api import Api, Event, Json
-from app.client.following import follow_to_success
+from pretune import Job
+from pretune.views import EventView, Json
 
 #: Where there is no terminal, a line so often.
 PLAIN_EVERY = 0.25
@@ -16,8 +16,9 @@ SHOWN_LIVE = {"train_loss": "loss", "accuracy": "accuracy"}
 SHOWN_AT_THE_END = {"train_loss": "loss", "validation_loss": "validation", "accuracy": "accuracy"}
 
 
-def follow_with_progress(api: Api, job: Json, console: Console) -> Json:
-    """The finished view. Raises JobDidNotSucceed."""
+def follow_with_progress(job: Job, console: Console) -> Job:
+    """The job once it has succeeded. Raises JobDidNotSucceed."""
+    name = job.name or job.id
     columns = (
         TextColumn("  {task.description}"),
         BarColumn(bar_width=8),
@@ -25,10 +26,10 @@ def follow_with_progress(api: Api, job: Json, console: Console) -> Json:
         TextColumn("{task.fields[told]}", markup=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        line = _Line(progress, console, job["name"])
-        view = follow_to_success(api, job["id"], line.take)
-    console.print(f"  {job['name']}: {view['status']}, {_numbers(view['metrics'], SHOWN_AT_THE_END)}", highlight=False)
-    return view
+        finished = job.wait(on_event=_Line(progress, console, name).take)
+    told = _numbers(finished.metrics, SHOWN_AT_THE_END)
+    console.print(f"  {name}: {finished.status}, {told}", highlight=False, markup=False)
+    return finished
 
 
 class _Line:
@@ -38,7 +39,7 @@ class _Line:
         self._values: dict[str, float] = {}
         self._told_fraction = 0.0
 
-    def take(self, event: Event) -> None:
+    def take(self, event: EventView) -> None:
         match event.type:
             case "status":
                 self._progress.update(self._task, told=event.data["status"])

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from pydoc_data.topics import topics
 
-from app.client.api import Api, ClientError, Json
-from app.client.following import follow_to_success
+from pretune import Client, Model, PretuneError
+from pretune.views import Json
 
 TEXT_CHARACTERS = 60_000
 STEPS = 20
@@ -25,33 +25,32 @@ SUBJECTS = ("the soup", "our room", "this film", "her song", "the journey", "tha
 ADJECTIVES = {"good": ("lovely", "splendid", "delightful", "superb"), "bad": ("dreadful", "awful", "dismal", "dull")}
 
 
-def run_smoke(api: Api, tell: Callable[[str], None]) -> Json:
+def run_smoke(client: Client, tell: Callable[[str], None]) -> Json:
     """What came out, as JSON. Raises where any step fails or an answer is not what it must be."""
     with tempfile.TemporaryDirectory(prefix="pretune-smoke-") as folder:
-        text = api.upload(_text_file(Path(folder)), name="smoke text", kind="text")
-        reviews = api.upload(_reviews_file(Path(folder)), name="smoke reviews", kind="labeled_text")
-    tell(f"uploaded {text['id']} and {reviews['id']}")
-    pretrain = api.create_job(_pretrain(text["id"]))
-    finetune = api.create_job(_finetune(pretrain["id"], reviews["id"]))
-    tell(f"created {pretrain['id']} and {finetune['id']}, which is {finetune['status']}")
-    language_model = follow_to_success(api, pretrain["id"])["model_id"]
-    classifier = follow_to_success(api, finetune["id"])["model_id"]
-    tell(f"trained {language_model} and {classifier}")
-    answers = _ask(api, language_model, classifier)
+        text = client.datasets.upload(_text_file(Path(folder)), name="smoke text", kind="text")
+        reviews = client.datasets.upload(_reviews_file(Path(folder)), name="smoke reviews", kind="labeled_text")
+    tell(f"uploaded {text.id} and {reviews.id}")
+    pretrain = client.jobs.create(_pretrain(text.id))
+    finetune = client.jobs.create(_finetune(pretrain.id, reviews.id))
+    tell(f"created {pretrain.id} and {finetune.id}, which is {finetune.status}")
+    language_model, classifier = pretrain.wait().model(), finetune.wait().model()
+    tell(f"trained {language_model.id} and {classifier.id}")
+    answers = _ask(language_model, classifier)
     tell(f"asked both: {json.dumps(answers)}")
-    return {"language_model": language_model, "classifier": classifier, **answers}
+    return {"language_model": language_model.id, "classifier": classifier.id, **answers}
 
 
-def _ask(api: Api, language_model: str, classifier: str) -> Json:
-    [score] = api.predict(language_model, ["The sun rises in the east."])
+def _ask(language_model: Model, classifier: Model) -> Json:
+    [score] = language_model.predict(["The sun rises in the east."])
     _expect(score["log_likelihood"] < 0 and score["num_tokens"] > 0, "a log-likelihood", score)
-    [judgement] = api.predict(classifier, ["the soup was superb"])
+    [judgement] = classifier.predict(["the soup was superb"])
     _expect(judgement["label"] in ADJECTIVES, f"one of the labels {sorted(ADJECTIVES)}", judgement)
-    written = api.generate(language_model, "The", max_tokens=8, seed=1)
-    _expect(0 < written["num_tokens"] <= 8, "up to 8 tokens", written)
-    [embedding] = api.embed(language_model, ["The sun rises in the east."])
+    written = language_model.generate("The", max_tokens=8, seed=1)
+    _expect(0 < written.num_tokens <= 8, "up to 8 tokens", written.model_dump())
+    [embedding] = language_model.embed(["The sun rises in the east."])
     _expect(len(embedding) == WIDTH, f"{WIDTH} numbers", {"embedding": embedding})
-    return {"score": score, "judgement": judgement, "written": written}
+    return {"score": score, "judgement": judgement, "written": written.model_dump()}
 
 
 def _expect(holds: bool, wanted: str, got: Json) -> None:
@@ -59,7 +58,7 @@ def _expect(holds: bool, wanted: str, got: Json) -> None:
         raise UnexpectedAnswer(f"expected {wanted}, got {json.dumps(got)}")
 
 
-class UnexpectedAnswer(ClientError):
+class UnexpectedAnswer(PretuneError):
     """The service answered, and not as it must."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from app.contract.model_folder import InputKind
 from app.services.models.views import ModelView
 
-KEY_VARIABLE = "PRETUNE_KEY"
+KEY_VARIABLE = "PRETUNE_API_KEY"
 #: Numbers shown of a long input.
 FEATURES_SHOWN = 4
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.client import Api
+from pretune import Client
 from tests.e2e.running import RunningService, running
 
 
@@ -31,9 +31,9 @@ def service(request: pytest.FixtureRequest) -> RunningService:
 
 
 @pytest.fixture
-def api(service: RunningService) -> Iterator[Api]:
-    with service.api() as api:
-        yield api
+def client(service: RunningService) -> Iterator[Client]:
+    with service.client() as client:
+        yield client
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.client import Api
 from app.embedded.lock import holder_of
+from pretune import Client
 from tests.support.processes import children_of, command_of, descendants_of
 from tests.support.waiting import wait_until
 
@@ -50,8 +50,8 @@ class RunningService:
     def output(self) -> str:
         return self._output.read_text()
 
-    def api(self, key: str | None = None) -> Api:
-        return Api(self.url, key)
+    def client(self, key: str | None = None) -> Client:
+        return Client(self.url, key)
 
     def members(self) -> dict[str, int]:
         """The pids of the children by name."""

@@ -1,10 +1,11 @@
 """Jobs small enough for a test, and the data that teach them."""
 
+from contextlib import closing
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
-from app.client import Api
+from pretune import Client, Job
 from tests.e2e.running import write_jsonl
 
 TRAINING: dict[str, Any] = {
@@ -69,9 +70,11 @@ def finetune(parent: str, dataset_id: str, **training: Any) -> dict[str, Any]:
     }
 
 
-def start_job(api: Api, folder: Path, **training: object) -> str:
-    return str(api.create_job(pretrain(api.upload(text_file(folder), kind="text")["id"], **training))["id"])
+def start_job(client: Client, folder: Path, **training: object) -> Job:
+    dataset = client.datasets.upload(text_file(folder), kind="text")
+    return client.jobs.create(pretrain(dataset.id, **training))
 
 
-def wait_for_checkpoint(api: Api, job_id: str) -> None:
-    assert any(event.type == "checkpoint" for event in api.follow(job_id))
+def wait_for_checkpoint(job: Job) -> None:
+    with closing(job.events(follow=True)) as events:
+        assert any(event.type == "checkpoint" for event in events)

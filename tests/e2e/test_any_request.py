@@ -49,12 +49,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 def known(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """The ids of what a project has, by the name of the parameter that takes them."""
     folder = tmp_path_factory.mktemp("files")
-    with service.api(KEY) as api:
-        made = run_smoke(api, tell=lambda _: None)
+    with service.client(KEY) as client:
+        made = run_smoke(client, tell=lambda _: None)
         for _ in range(COPIES):
-            api.upload(reviews_file(folder), kind="labeled_text")
-            text = api.upload(text_file(folder), kind="text")
-            api.cancel(api.create_job(pretrain(text["id"]))["id"])
+            client.datasets.upload(reviews_file(folder), kind="labeled_text")
+            text = client.datasets.upload(text_file(folder), kind="text")
+            client.jobs.create(pretrain(text.id)).cancel()
     with httpx2.Client(base_url=service.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as http:
         archive = http.get(f"/v1/models/{made['language_model']}/archive").content
         for number in range(COPIES):

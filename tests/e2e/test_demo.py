@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from app.client import Api
-from app.client.api import Json
 from app.embedded.background import stop
 from app.embedded.lock import holder_of
+from pretune import Client
+from pretune.views import Json
 from tests.e2e.running import environment_of
 
 CURL_LINE = re.compile(r"^  \$ (curl .*)$", re.MULTILINE)
@@ -41,15 +41,15 @@ def test_the_demo(data_dir: Path) -> None:
     assert results["bits_per_character"] <= 2.4 < results["bits_per_character_by_letter_counts"]
     assert results["accuracy"] >= 0.62 > results["accuracy_of_majority"]
 
-    with Api(results["url"]) as api:
+    with Client(results["url"]) as client:
         shown = CURL_LINE.findall(finished.stderr)
-        assert [curl(line) for line in shown if "/generate" in line] == [
-            api.generate(results["language_model"], "KING HENRY", max_tokens=60, temperature=0.8, seed=1)
-        ]
+        sampling = {"max_tokens": 60, "temperature": 0.8, "seed": 1}
+        written = client.models.generate(results["language_model"], "KING HENRY", **sampling)
+        assert [curl(line) for line in shown if "/generate" in line] == [written.model_dump()]
         answers = [curl(line) for line in shown if "/events" not in line and "/generate" not in line]
         assert len(answers) == 5  # two uploads, two jobs, one prediction
         for job in (answer["id"] for answer in answers if "method" in answer.get("spec", {})):
-            api.cancel(job)
+            client.jobs.get(job).cancel()
 
     assert holder_of(data_dir) is not None, "the service goes on"
 

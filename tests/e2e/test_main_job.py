@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.client import Api, Event
-from app.client.following import follow_to_success
+from pretune import Client
+from pretune.views import EventView
 from tests.e2e.running import RunningService
 from tests.e2e.specs import finetune, pretrain, reviews_file, text_file
 
@@ -26,35 +26,35 @@ def submitted_by_hand(service: RunningService, spec: dict[str, Any]) -> dict[str
     return job
 
 
-def test_pretrain_then_finetune_then_ask(service: RunningService, api: Api, tmp_path: Path) -> None:
-    text = api.upload(text_file(tmp_path), kind="text")
-    reviews = api.upload(reviews_file(tmp_path))
-    assert reviews["kind"] == "labeled_text"
-    assert reviews["profile"]["labels"] == {"good": 20, "bad": 20}
+def test_pretrain_then_finetune_then_ask(service: RunningService, client: Client, tmp_path: Path) -> None:
+    text = client.datasets.upload(text_file(tmp_path), kind="text")
+    reviews = client.datasets.upload(reviews_file(tmp_path))
+    assert reviews.kind == "labeled_text"
+    assert reviews.profile["labels"] == {"good": 20, "bad": 20}
 
-    parent = submitted_by_hand(service, pretrain(text["id"]))
-    child = api.create_job(finetune(parent["id"], reviews["id"]))
-    assert child["status"] == "waiting"
+    parent = client.jobs.get(submitted_by_hand(service, pretrain(text.id))["id"])
+    child = client.jobs.create(finetune(parent.id, reviews.id))
+    assert child.status == "waiting"
 
-    events: list[Event] = []
-    language_model = follow_to_success(api, parent["id"], events.append)["model_id"]
+    events: list[EventView] = []
+    language_model = parent.wait(on_event=events.append).model()
     assert [event.id for event in events] == list(range(1, len(events) + 1))
     values = [event.data["values"] for event in events if event.type == "metrics"]
     losses = [at["train_loss"] for at in values if "train_loss" in at]
     assert losses[-1] < losses[0] < 1.1 * math.log(300)
 
-    view = follow_to_success(api, child["id"])
-    assert view["parent_model_id"] == language_model
+    finished = child.wait()
+    assert finished.parent_model_id == language_model.id
 
     texts = ["soup was superb today", "film was dismal today", "hat was splendid today"]
-    outputs = api.predict(view["model_id"], texts)
+    outputs = finished.model().predict(texts)
     assert [output["label"] for output in outputs] == ["good", "bad", "good"]
     assert all(math.isclose(sum(output["scores"].values()), 1.0, abs_tol=1e-3) for output in outputs)
 
-    [score] = api.predict(language_model, ["The statement is executed."])
+    [score] = language_model.predict(["The statement is executed."])
     assert score["num_characters"] == len("The statement is executed.")
     assert math.isclose(score["perplexity"], math.exp(-score["log_likelihood"] / score["num_tokens"]), rel_tol=1e-3)
-    first, second = (api.generate(language_model, "The", max_tokens=12, seed=3) for _ in range(2))
+    first, second = (language_model.generate("The", max_tokens=12, seed=3) for _ in range(2))
     assert first == second
-    [embedding] = api.embed(language_model, ["The statement"])
+    [embedding] = language_model.embed(["The statement"])
     assert len(embedding) == 32

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from app.client.following import follow_to_success
 from app.embedded.lock import holder_of
 from tests.e2e.running import RunningService, environment_of, running, up_command
 from tests.e2e.specs import LONG, start_job, text_file, wait_for_checkpoint
@@ -22,19 +21,20 @@ SECONDS = 90
 
 def test_ctrl_c_ends_all_in_order_and_the_next_start_has_everything(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    with running(data_dir) as service, service.api() as api:
-        model = follow_to_success(api, start_job(api, tmp_path))["model_id"]
-        before = api.predict(model, ["The statement"])
-        unfinished = start_job(api, tmp_path, **LONG)
-        wait_for_checkpoint(api, unfinished)
+    with running(data_dir) as service, service.client() as client:
+        model = start_job(client, tmp_path).wait().model()
+        before = model.predict(["The statement"])
+        unfinished = start_job(client, tmp_path, **LONG)
+        wait_for_checkpoint(unfinished)
         order = ends_in_order(service)
     assert order == ["trainer", "inference", "api", "broker"]
     assert service.process.returncode == 0
     assert holder_of(data_dir) is None
-    with running(data_dir) as service, service.api() as api:
-        assert api.predict(model, ["The statement"]) == before
-        wait_until(lambda: api.job(unfinished)["attempt"] == 2, SECONDS, "the unfinished job goes on")
-        step = wait_until(lambda: api.job(unfinished)["progress"].get("step"), SECONDS, "it reports a step")
+    with running(data_dir) as service, service.client() as client:
+        assert client.models.predict(model.id, ["The statement"]) == before
+        again = client.jobs.get(unfinished.id)
+        wait_until(lambda: again.refresh().attempt == 2, SECONDS, "the unfinished job goes on")
+        step = wait_until(lambda: again.refresh().progress.step, SECONDS, "it reports a step")
         assert step >= 20
 
 
@@ -57,34 +57,33 @@ def ends_in_order(service: RunningService) -> list[str]:
 def test_a_killed_trainer_comes_back_and_its_job_goes_on_from_a_checkpoint(
     sqlite_service: RunningService, tmp_path: Path
 ) -> None:
-    with sqlite_service.api() as api:
-        job = start_job(api, tmp_path, **LONG | {"duration": {"steps": 400}})
-        wait_for_checkpoint(api, job)
+    with sqlite_service.client() as client:
+        job = start_job(client, tmp_path, **LONG | {"duration": {"steps": 400}})
+        wait_for_checkpoint(job)
         os.kill(sqlite_service.members()["trainer"], signal.SIGKILL)
-        view = follow_to_success(api, job)
-        assert view["attempt"] >= 2
+        assert job.wait().attempt >= 2
         assert "trainer was killed by SIGKILL" in sqlite_service.output
 
 
 def test_a_killed_broker_and_a_killed_replica_come_back(sqlite_service: RunningService, tmp_path: Path) -> None:
-    with sqlite_service.api() as api:
-        model = follow_to_success(api, start_job(api, tmp_path))["model_id"]
+    with sqlite_service.client() as client:
+        model = start_job(client, tmp_path).wait().model()
         before = sqlite_service.members()
         for name in ("broker", "inference", "api"):
             os.kill(before[name], signal.SIGKILL)
         wait_until(lambda: len(sqlite_service.members().items() - before.items()) == 3, SECONDS, "three new processes")
-        api.wait_until_ready(SECONDS)
-        follow_to_success(api, start_job(api, tmp_path))
-        assert api.predict(model, ["The statement"])
+        client.wait_until_ready(SECONDS)
+        start_job(client, tmp_path).wait()
+        assert model.predict(["The statement"])
 
 
 def test_two_services_beside_each_other_do_not_meet(
     sqlite_service: RunningService, postgresql_service: RunningService, tmp_path: Path
 ) -> None:
-    with sqlite_service.api() as one, postgresql_service.api() as other:
-        dataset = one.upload(text_file(tmp_path), name="only here")["id"]
-        listed = [entry["id"] for entry in other._call("GET", "/v1/datasets?limit=200")["data"]]
-        assert dataset not in listed
+    with sqlite_service.client() as one, postgresql_service.client() as other:
+        dataset = one.datasets.upload(text_file(tmp_path), name="only here")
+        listed = [entry.id for entry in other.datasets.list()]
+        assert dataset.id not in listed
 
 
 def test_a_second_service_on_the_same_folder_is_told_who_has_it(sqlite_service: RunningService) -> None:

@@ -1,16 +1,17 @@
-"""The README's walk-through, word by word: its blocks are run as they stand, but for the address."""
+"""The blocks of the README and of other documents, run as they stand, but for the address."""
 
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import pytest
 
 from tests.e2e.running import RunningService
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INTERPRETERS = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
 
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_the_walk_through(sqlite_service: RunningService, tmp_path: Path) -> None:
-    blocks = BLOCK.findall(README.read_text())
+    blocks = BLOCK.findall((ROOT / "README.md").read_text())
     assert [language for language, _ in blocks] == ["sh", "python", "sh", "python"]
     shell, python, _, chat = (run(language, code, sqlite_service.url, tmp_path) for language, code in blocks)
     assert '"status":"succeeded"' in shell.replace(" ", "")
@@ -27,11 +28,23 @@ def test_the_walk_through(sqlite_service: RunningService, tmp_path: Path) -> Non
     assert '"aliases":["statements"]' in shell
     assert '"log_likelihood"' in shell
     assert (tmp_path / "model.zip").read_bytes().startswith(b"PK")
-    assert "succeeded" in python
+    assert "train_loss" in python
     assert chat == "Lima\n"
+
+
+def test_the_document_of_the_client(sqlite_service: RunningService, tmp_path: Path) -> None:
+    (tmp_path / "manual.txt").write_text("\n".join(topics.values())[:40_000])
+    (tmp_path / "reviews.csv").write_text("review,stars\n" + "a wonderful film,5\na dull film,1\n" * 20)
+    told = [
+        run(language, code, sqlite_service.url, tmp_path)
+        for language, code in BLOCK.findall((ROOT / "docs" / "python-client.md").read_text())
+    ]
+    assert "'label': '" in told[0]
+    assert "succeeded" in told[0]
+    assert told[1].count("'") == 4, "a label for each of two texts"
 
 
 def run(language: str, code: str, url: str, folder: Path) -> str:
     command = [*INTERPRETERS[language], code.replace("http://127.0.0.1:8080", url)]
-    environment = os.environ | {"PYTHONPATH": str(README.parent)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PRETUNE_URL": url}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout

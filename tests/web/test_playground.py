@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from app.client import Api
-from app.client.following import follow_to_success
+from pretune import Client
 from tests.app.records.files import npz
 from tests.e2e.running import running
 from tests.e2e.specs import finetune, pretrain, reviews_file, text_file
@@ -34,26 +33,26 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     folder = tmp_path_factory.mktemp("playground")
-    with running(folder / "data") as service, service.api() as api:
-        yield Trained(service.url, _train(api, folder))
+    with running(folder / "data") as service, service.client() as client:
+        yield Trained(service.url, _train(client, folder))
 
 
-def _train(api: Api, folder: Path) -> dict[str, str]:
+def _train(client: Client, folder: Path) -> dict[str, str]:
     numbers = np.random.default_rng(0)
     images = (numbers.random((32, 8, 8)) * 255).astype(np.uint8)
     features = numbers.random((32, 3)).astype(np.float32)
-    text = api.upload(text_file(folder), kind="text")["id"]
-    reviews = api.upload(reviews_file(folder))["id"]
-    pictures = api.upload(_file(folder, "pictures.npz", npz(images=images)))["id"]
-    points = api.upload(_file(folder, "points.npz", npz(features=features, targets=features.sum(1))))["id"]
-    language = api.create_job(pretrain(text) | {"training": BRIEF})["id"]
+    text = client.datasets.upload(text_file(folder), kind="text").id
+    reviews = client.datasets.upload(reviews_file(folder)).id
+    pictures = client.datasets.upload(_file(folder, "pictures.npz", npz(images=images))).id
+    points = client.datasets.upload(_file(folder, "points.npz", npz(features=features, targets=features.sum(1)))).id
+    language = client.jobs.create(pretrain(text) | {"training": BRIEF})
     specs = {
-        "judge": finetune(language, reviews) | {"training": BRIEF},
+        "judge": finetune(language.id, reviews) | {"training": BRIEF},
         "pixels": _pretrain(pictures, "autoencoder"),
         "sum": _pretrain(points, "regression"),
     }
-    jobs = {"language": language} | {name: api.create_job(spec)["id"] for name, spec in specs.items()}
-    return {name: follow_to_success(api, job_id)["model_id"] for name, job_id in jobs.items()}
+    jobs = {"language": language} | {name: client.jobs.create(spec) for name, spec in specs.items()}
+    return {name: job.wait().model().id for name, job in jobs.items()}
 
 
 def _pretrain(dataset_id: str, method: str) -> dict[str, Any]:

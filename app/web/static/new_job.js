@@ -289,7 +289,7 @@ function showRefusal({ message, problem }) {
 
 function showSame(body) {
   const json = JSON.stringify(body);
-  const key = state.has_key ? ' \\\n  -H "Authorization: Bearer $PRETUNE_KEY"' : "";
+  const key = state.has_key ? ' \\\n  -H "Authorization: Bearer $PRETUNE_API_KEY"' : "";
   const curl = `curl ${location.origin}/v1/jobs${key} \\\n  --json '${json.replaceAll("'", "'\\''")}'`;
   byId("same").replaceChildren(
     h("h3", {}, "curl"), copyable(curl, "curl"),

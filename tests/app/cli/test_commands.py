@@ -50,12 +50,18 @@ def test_down_tells_that_nothing_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [("{", "is no JSON"), ("[1]", "must hold a JSON object"), ("{}", "No service answers")]
+    ("content", "status", "told"),
+    [
+        ("{", 2, "job.yaml is neither JSON nor YAML"),
+        ("kind: pretrain\nkind: finetune", 2, 'duplicate key "kind"'),
+        ("[1]", 2, "must hold an object with the fields of a job, and holds list"),
+        ("{}", 3, "No answer from http://127.0.0.1:9"),
+    ],
 )
-def test_a_job_that_cannot_be_asked_for_is_one_line(content: str, told: str, tmp_path: Path) -> None:
-    (tmp_path / "job.json").write_text(content)
-    answer = pretune("submit", "-f", str(tmp_path / "job.json"), "--url", "http://127.0.0.1:9")
-    assert answer.returncode == 1
+def test_a_job_that_cannot_be_asked_for_is_one_line(content: str, status: int, told: str, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(content)
+    answer = pretune("submit", "-f", str(tmp_path / "job.yaml"), "--url", "http://127.0.0.1:9")
+    assert answer.returncode == status
     assert told in answer.stderr
     assert answer.stderr.count("\n") == 1
 
@@ -63,8 +69,8 @@ def test_a_job_that_cannot_be_asked_for_is_one_line(content: str, told: str, tmp
 @pytest.mark.parametrize("command", [("smoke", "--wait", "0"), ("demo",)])
 def test_a_service_that_does_not_answer_is_one_line_and_no_traceback(command: tuple[str, ...], tmp_path: Path) -> None:
     answer = pretune(*command, "--url", "http://127.0.0.1:9", PRETUNE_DATA_DIR=str(tmp_path))
-    assert answer.returncode == 1
-    assert answer.stderr.startswith("pretune: No service answers at http://127.0.0.1:9")
+    assert answer.returncode == 3
+    assert answer.stderr.startswith("pretune: No answer from http://127.0.0.1:9")
     assert "Traceback" not in answer.stderr
 
 
@@ -161,3 +167,12 @@ def test_a_data_folder_is_backed_up_and_restored(tmp_path: Path) -> None:
     assert (again.returncode, "not empty: it holds api_keys" in again.stderr) == (1, True)
     with locked(Path(copy)):
         assert pretune("restore", backup, "--data-dir", copy).returncode == 3
+
+
+def test_doctor_names_what_is_wrong_and_the_remedy(tmp_path: Path) -> None:
+    answer = pretune("doctor", "--url", "http://127.0.0.1:9", "--data-dir", str(tmp_path / "new"), "--json")
+    findings = {finding["what"]: finding for finding in json.loads(answer.stdout)}
+    assert answer.returncode == 1
+    assert findings["torch"]["remedy"] == ""
+    assert "No answer from" in findings["http://127.0.0.1:9"]["remedy"]
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,215 @@
+"""`pretune models`, and the commands that ask one: `predict`, `embed`, `generate`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.options import AsJson, Key, ModelRef, Url, Yes
+from app.cli.output import WRONG, age, connected, console, count, fail, listing, print_json, print_view, size
+from app.cli.specs import parsed
+
+registry = typer.Typer(help="Finished models.", no_args_is_help=True)
+commands = typer.Typer()
+
+#: A request holds so many inputs.
+INPUTS_A_REQUEST = 100
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="INPUT...", help="Texts; or JSON, where the model takes something else."),
+]
+InputFile = Annotated[
+    typer.FileText | None,
+    typer.Option("--file", "-f", help="An input a line: JSON (jsonl), or a text; - for stdin."),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="As in top_k=3; once or several times."),
+]
+
+
+@registry.command("list")
+def list_models(
+    *,
+    method: Annotated[str | None, typer.Option(help="As in classification.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of this name.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 20,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """The models, the newest first."""
+    with connected(url, key) as client:
+        found = list(islice(client.models.list(method=method, name=name, page_size=min(limit, 200)), limit))
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+        return
+    rows = [
+        (
+            each.id,
+            each.name or "",
+            each.method,
+            ", ".join(each.aliases),
+            count(each.num_parameters),
+            size(each.size_bytes),
+            age(each.created_at),
+        )
+        for each in found
+    ]
+    console().print(listing(("model", "name", "method", "aliases", "parameters", "size", "created"), rows))
+
+
+@registry.command("show")
+def show(model: ModelRef, url: Url = None, key: Key = None) -> None:
+    """Everything about a model, as JSON."""
+    with connected(url, key) as client:
+        print_view(client.models.get(model))
+
+
+@registry.command("alias")
+def alias(
+    model: ModelRef,
+    name: Annotated[str, typer.Argument(help="A name that can move.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the name away instead.")] = False,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Let a name mean this model from now on."""
+    with connected(url, key) as client:
+        found = client.models.get(model)
+        found.remove_alias(name) if remove else found.set_alias(name)
+    typer.echo(f"{name} means nothing now." if remove else f"{name} means {found.id}.")
+
+
+@registry.command("download")
+def download(
+    model: ModelRef,
+    to: Annotated[Path | None, typer.Option(help="The file to write (MODEL.zip).")] = None,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """The folder as a zip, which Hugging Face's tools load once unpacked."""
+    with connected(url, key) as client:
+        typer.echo(client.models.get(model).download(to))
+
+
+@registry.command("import")
+def import_model(
+    archive: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A zip of a stock folder.")],
+    *,
+    name: Annotated[str | None, typer.Option(help="What it is called.")] = None,
+    alias: Annotated[str | None, typer.Option(help="A name that can move.")] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a Llama, GPT-2 or BERT as a model that fine-tunes may name as their parent."""
+    from app.cli.progress import upload_progress
+
+    with connected(url, key) as client, upload_progress(archive.name) as told:
+        model = client.models.upload(archive, name=name, alias=alias, on_progress=told)
+    print_view(model) if as_json else typer.echo(model.id)
+
+
+@registry.command("delete")
+def delete(model: ModelRef, yes: Yes = False, url: Url = None, key: Key = None) -> None:
+    """Take a model away, after telling what that frees."""
+    from app.cli.deletion import delete as delete_with_care
+
+    with connected(url, key) as client:
+        delete_with_care(client.models.get(model), yes=yes)
+
+
+@commands.command()
+def predict(
+    model: ModelRef,
+    inputs: Inputs = None,
+    *,
+    file: InputFile = None,
+    parameters: Parameters = None,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Ask a model: one line of JSON for each input."""
+    with connected(url, key) as client:
+        for some in _requests(inputs, file):
+            for output in client.models.predict(model, some, **_named(parameters)):
+                typer.echo(json.dumps(output, ensure_ascii=False))
+
+
+@commands.command()
+def embed(
+    model: ModelRef,
+    inputs: Inputs = None,
+    file: InputFile = None,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """One vector for each input: a line of JSON each."""
+    with connected(url, key) as client:
+        for some in _requests(inputs, file):
+            for vector in client.models.embed(model, some):
+                typer.echo(json.dumps(vector))
+
+
+@commands.command()
+def generate(
+    model: ModelRef,
+    prompt: Annotated[str, typer.Argument(help="The text to continue; - for stdin.")],
+    *,
+    chat: Annotated[bool, typer.Option("--chat", help="A question to answer, rather than a text to continue.")] = False,
+    max_tokens: Annotated[int, typer.Option(min=1, help="At most so many.")] = 128,
+    temperature: Annotated[float | None, typer.Option(min=0, help="0 takes the likeliest token.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same one gives the same text.")] = None,
+    parameters: Parameters = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a language model write, and show it as it comes. Ctrl-C stops it."""
+    text = sys.stdin.read() if prompt == "-" else prompt
+    asked: Any = [{"role": "user", "content": text}] if chat else text
+    given = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed} | _named(parameters)
+    with connected(url, key) as client:
+        if as_json:
+            print_view(client.models.generate(model, asked, **given))
+            return
+        with closing(client.models.stream(model, asked, **given)) as pieces:
+            for piece in pieces:
+                typer.echo(piece, nl=False)
+        typer.echo()
+
+
+def _requests(inputs: list[str] | None, file: typer.FileText | None) -> Iterator[list[Any]]:
+    if bool(inputs) == bool(file):
+        fail("Give inputs as arguments, or a file with -f: one of both.", WRONG)
+    lines = (line.rstrip("\n") for line in file) if file else iter(inputs or [])
+    values = (_input(line) for line in lines if line)
+    while some := list(islice(values, INPUTS_A_REQUEST)):
+        yield some
+
+
+def _input(given: str) -> Any:
+    """JSON where it is an object, a list or a string in quotes; else the text as it stands."""
+    if given[:1] not in '{["':
+        return given
+    try:
+        return json.loads(given)
+    except ValueError:
+        return given
+
+
+def _named(parameters: list[str] | None) -> dict[str, Any]:
+    named = {}
+    for each in parameters or []:
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            fail(f"--parameter {each!r} is no NAME=VALUE, as in top_k=3.", WRONG)
+        named[name] = parsed(value, f"--parameter {each!r}")
+    return named

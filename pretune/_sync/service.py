@@ -1,0 +1,71 @@
+"""What belongs to the service and to the project: workers, keys, webhooks."""
+
+from collections.abc import Iterator, Sequence
+
+from pretune import protocol
+from pretune._sync.http import Http
+from pretune.views import DeliveryView, KeyView, NewKeyView, WebhookView, WorkerView
+
+
+class Workers:
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def list(self, *, state: str | None = None, page_size: int = 100) -> Iterator[WorkerView]:
+        for item in self._http.pages("/v1/workers", state=state, limit=page_size):
+            yield WorkerView.model_validate(item)
+
+
+class Keys:
+    """Of the caller's project; they need the scope `admin`."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def create(self, scopes: Sequence[str], *, name: str | None = None, expires_days: int | None = None) -> NewKeyView:
+        body = protocol.without_none({"scopes": list(scopes), "name": name, "expires_days": expires_days})
+        return NewKeyView.model_validate(self._http.create("/v1/keys", body))
+
+    def get(self, key_id: str) -> KeyView:
+        return KeyView.model_validate(self._http.get(f"/v1/keys/{key_id}"))
+
+    def list(self, *, page_size: int = 100) -> Iterator[KeyView]:
+        for item in self._http.pages("/v1/keys", limit=page_size):
+            yield KeyView.model_validate(item)
+
+    def revoke(self, key_id: str) -> None:
+        self._http.delete(f"/v1/keys/{key_id}")
+
+
+class Webhooks:
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def create(self, url: str, *, events: Sequence[str] | None = None, secret: str | None = None) -> WebhookView:
+        body = {"url": url, "events": list(events) if events else None, "secret": secret}
+        return WebhookView.model_validate(self._http.create("/v1/webhooks", protocol.without_none(body)))
+
+    def get(self, webhook_id: str) -> WebhookView:
+        return WebhookView.model_validate(self._http.get(f"/v1/webhooks/{webhook_id}"))
+
+    def secret(self, webhook_id: str) -> str:
+        """What verifies a signature."""
+        answer = self._http.get(f"/v1/webhooks/{webhook_id}/secret")
+        return str(answer["secret"])
+
+    def list(self, *, job: str | None = None, page_size: int = 100) -> Iterator[WebhookView]:
+        for item in self._http.pages("/v1/webhooks", job=job, limit=page_size):
+            yield WebhookView.model_validate(item)
+
+    def delete(self, webhook_id: str) -> None:
+        self._http.delete(f"/v1/webhooks/{webhook_id}")
+
+    def deliveries(
+        self, *, status: str | None = None, webhook: str | None = None, page_size: int = 100
+    ) -> Iterator[DeliveryView]:
+        """Notices, and what came of them."""
+        for item in self._http.pages("/v1/deliveries", status=status, webhook=webhook, limit=page_size):
+            yield DeliveryView.model_validate(item)
+
+    def redeliver(self, delivery_id: str) -> DeliveryView:
+        return DeliveryView.model_validate(self._http.act(f"/v1/deliveries/{delivery_id}/redeliver"))

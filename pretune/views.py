@@ -1,0 +1,281 @@
+"""What the service answers, typed. A field that a newer service adds is kept too, untyped."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Json = dict[str, Any]
+Outputs = list[Json]
+Vectors = list[list[float]]
+Samples = list[Any]
+JobStatus = Literal[
+    "waiting", "queued", "running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"
+]
+TERMINAL: frozenset[JobStatus] = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class View(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+
+class Ready(View):
+    """Each of the stores, and all of them together: `ok` or `error`."""
+
+    status: str
+    checks: dict[str, str]
+
+
+class Version(View):
+    version: str
+
+
+class DatasetView(View):
+    """`profile`: what was counted while it was read, by kind: labels, lengths, shapes."""
+
+    id: str
+    name: str
+    filename: str
+    kind: str
+    columns: dict[str, str]
+    num_examples: int
+    size_bytes: int
+    sha256: str
+    profile: Json
+    warnings: tuple[str, ...]
+    created_at: datetime
+
+
+class JobProgress(View):
+    """All but `step` is None until the data are prepared; `fraction` is 0..1."""
+
+    step: int = 0
+    total_steps: int | None = None
+    fraction: float | None = None
+    tokens_per_second: float | None = None
+    examples_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+class JobError(View):
+    """`fault`: whose it is, `user` or `infrastructure`."""
+
+    code: str
+    message: str
+    fault: str
+
+
+class JobView(View):
+    """`spec` is what was asked for, defaults filled in; `resolved` is what the first attempt decided."""
+
+    id: str
+    kind: str
+    method: str
+    name: str | None
+    status: JobStatus
+    spec: Json
+    resolved: Json | None
+    dataset_id: str
+    validation_dataset_id: str | None
+    parent: str | None
+    parent_job_id: str | None
+    parent_model_id: str | None
+    model_id: str | None
+    priority: int
+    metadata: Json
+    attempt: int
+    queue_position: int | None
+    progress: JobProgress
+    metrics: dict[str, float]
+    error: JobError | None
+    created_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+class Estimate(View):
+    """`estimated_seconds` by device; `approximate` names the figures that were not computed exactly."""
+
+    spec: Json
+    num_parameters: int
+    num_trained_parameters: int
+    memory_bytes: int
+    disk_bytes: int
+    total_steps: int
+    total_tokens: int | None
+    estimated_seconds: dict[str, float]
+    approximate: tuple[str, ...]
+    assumptions: dict[str, float]
+    warnings: tuple[str, ...]
+
+
+class EventView(View):
+    """One of a job's history: `status`, `metrics`, `log`, `warning`, `checkpoint` and others."""
+
+    id: int
+    type: str
+    created_at: datetime
+    data: Json
+
+
+class MetricSeries(View):
+    """`points` are (step, value), in order of steps."""
+
+    name: str
+    points: tuple[tuple[int, float], ...]
+
+
+class CheckpointView(View):
+    step: int
+    attempt: int
+    metrics: dict[str, float]
+    size_bytes: int
+    digest: str
+    is_best: bool
+    is_last: bool
+    model_id: str | None
+    created_at: datetime
+
+
+class ArtifactView(View):
+    name: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    created_at: datetime
+
+
+class Deletion(View):
+    """What deleting would do now. `blocked_by`, in sentences: empty where it can go."""
+
+    freed_bytes: int
+    freed_files: int
+    blocked_by: tuple[str, ...]
+    stays: tuple[str, ...]
+
+
+class ModelInput(View):
+    """`shape` is [F] of features and [C, H, W] of images; `context_length` is in tokens, of text."""
+
+    kind: str
+    shape: tuple[int, ...] | None
+    context_length: int | None
+
+
+class ModelView(View):
+    id: str
+    name: str | None
+    kind: str
+    method: str
+    digest: str
+    input: ModelInput
+    granularity: str
+    architecture: Json
+    labels: tuple[str | int, ...] | None
+    target_size: int | None
+    headless: bool
+    num_parameters: int
+    size_bytes: int
+    metrics: dict[str, float]
+    job_id: str | None
+    checkpoint_step: int | None
+    parent_model_id: str | None
+    dataset_id: str | None
+    aliases: tuple[str, ...]
+    created_at: datetime
+
+
+class GeneratedText(View):
+    text: str
+    finish_reason: Literal["stop", "length"]
+    num_prompt_tokens: int
+    num_tokens: int
+
+
+class MethodView(View):
+    kind: str
+    type: str
+    description: str
+    architectures: tuple[Json, ...]
+    dataset_kinds: Json
+    augmentations: Json
+    parents: Json | None
+    defaults: Json
+    schema_url: str
+
+
+class WorkerView(View):
+    """`state` is `silent` after three missed heartbeats."""
+
+    id: str
+    name: str | None
+    role: Literal["trainer", "inference"]
+    state: Literal["live", "silent"]
+    version: str | None
+    queues: tuple[str, ...]
+    devices: tuple[str, ...]
+    jobs: tuple[str, ...]
+    num_jobs: int
+    num_models: int
+    started_at: datetime
+    heartbeat_at: datetime
+
+
+class KeyView(View):
+    id: str
+    project_id: str
+    name: str
+    prefix: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+class NewKeyView(KeyView):
+    """`key` is told this once; None where an idempotent repetition asks again."""
+
+    key: str | None
+
+
+class Allowance(View):
+    """`limit` is None where there is none."""
+
+    used: int
+    limit: int | None
+
+
+class QuotaView(View):
+    project_id: str
+    requests_per_second: float | None
+    queued_jobs: Allowance
+    running_jobs: Allowance
+    stored_bytes: Allowance
+
+
+class WebhookView(View):
+    id: str
+    job_id: str | None
+    url: str
+    events: tuple[str, ...]
+    created_at: datetime
+
+
+class DeliveryView(View):
+    id: str
+    webhook_id: str
+    event: str
+    payload: Json
+    status: str
+    attempts: int
+    next_attempt_at: datetime | None
+    response_status: int | None
+    error: str | None
+    created_at: datetime
+    delivered_at: datetime | None
