@@ -191,10 +191,13 @@ class ModelView(View):
 
 
 class GeneratedText(View):
+    """`logprobs`, where asked for, tells each token of the answer."""
+
     text: str
     finish_reason: Literal["stop", "length"]
     num_prompt_tokens: int
     num_tokens: int
+    logprobs: tuple[Json, ...] | None = None
 
 
 class MethodView(View):

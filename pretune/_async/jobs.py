@@ -184,8 +184,8 @@ class AsyncJobs:
         page_size: int = 100,
     ) -> AsyncIterator[AsyncJob]:
         """The newest first."""
-        query = {"status": status, "kind": kind, "method": method, "parent": parent, "name": name, "limit": page_size}
-        async for item in self._http.pages("/v1/jobs", **query):
+        query: Json = {"status": status, "kind": kind, "method": method, "parent": parent, "name": name}
+        async for item in self._http.pages("/v1/jobs", limit=page_size, **query):
             yield self._bound(item)
 
     def _bound(self, answer: Json) -> AsyncJob:

@@ -182,8 +182,8 @@ class Jobs:
         page_size: int = 100,
     ) -> Iterator[Job]:
         """The newest first."""
-        query = {"status": status, "kind": kind, "method": method, "parent": parent, "name": name, "limit": page_size}
-        for item in self._http.pages("/v1/jobs", **query):
+        query: Json = {"status": status, "kind": kind, "method": method, "parent": parent, "name": name}
+        for item in self._http.pages("/v1/jobs", limit=page_size, **query):
             yield self._bound(item)
 
     def _bound(self, answer: Json) -> Job:

@@ -189,8 +189,8 @@ def test_lists_go_on_over_their_pages() -> None:
         listed = client.jobs.list(status=["queued", "running"], page_size=2)
         assert [each.id for each in listed] == ["job_1", "job_2", "job_3"]
     assert [request.path for request in script.requests] == [
-        "/v1/jobs?status=queued&status=running&limit=2",
-        "/v1/jobs?cursor=c&status=queued&status=running&limit=2",
+        "/v1/jobs?limit=2&status=queued&status=running",
+        "/v1/jobs?cursor=c&limit=2&status=queued&status=running",
     ]
 
 

@@ -293,7 +293,7 @@ function showSame(body) {
   const curl = `curl ${location.origin}/v1/jobs${key} \\\n  --json '${json.replaceAll("'", "'\\''")}'`;
   byId("same").replaceChildren(
     h("h3", {}, "curl"), copyable(curl, "curl"),
-    h("h3", {}, "Command line"), copyable(`pretune submit -f job.json --follow --url ${location.origin}`, "Command line"),
+    h("h3", {}, "Command line"), copyable(`pretune submit -f job.json --url ${location.origin}`, "Command line"),
     h("h3", {}, "job.json"), copyable(JSON.stringify(body, null, 2), "job.json"),
   );
 }
