@@ -315,8 +315,9 @@ def make_webhook(database: Database, *, project_id: str = DEFAULT_PROJECT_ID) ->
     return row
 
 
-def make_notice(database: Database, webhook: WebhookRow) -> OutboxRow:
-    """One that was told."""
+def make_notice(
+    database: Database, webhook: WebhookRow, *, status: str = "delivered", error: str | None = None
+) -> OutboxRow:
     with database.transaction() as session:
         at = now(session)
         row = OutboxRow(
@@ -325,7 +326,8 @@ def make_notice(database: Database, webhook: WebhookRow) -> OutboxRow:
             webhook_id=webhook.id,
             event="job.succeeded",
             payload={},
-            status="delivered",
+            status=status,
+            error=error,
             due_at=at,
             created_at=at,
         )

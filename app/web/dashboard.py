@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from app.web import datasets, jobs, models, new_job, session, workers
+from app.web import datasets, jobs, models, new_job, project, session, workers
 from app.web.rendering import STATIC, STATIC_URL, Assets
 
 ROUTERS = (
@@ -13,6 +13,7 @@ ROUTERS = (
     datasets.router,
     models.router,
     workers.router,
+    project.router,
 )
 
 

@@ -1,6 +1,6 @@
 """Who looks at a page, and what becomes of a page that cannot be shown."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -28,6 +28,7 @@ class Visitor:
     project_id: str
     services: Services
     has_key: bool
+    scopes: Sequence[Scope]
 
 
 async def get_visitor(request: Request) -> Visitor:
@@ -35,7 +36,7 @@ async def get_visitor(request: Request) -> Visitor:
     services: Services = request.app.state.services
     gate: Gate = services.gate
     caller = await gate.caller(request, request.cookies.get(SESSION_COOKIE), Scope.READ)
-    return Visitor(caller.project_id, services, caller.key_id is not None)
+    return Visitor(caller.project_id, services, caller.key_id is not None, caller.scopes)
 
 
 ThisVisitor = Annotated[Visitor, Depends(get_visitor)]

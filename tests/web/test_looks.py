@@ -36,6 +36,7 @@ def paths(database: Database, store: FolderStore) -> list[str]:
             f"/compare?job={job.id}",
             "/login",
             "/workers",
+            "/project",
         ),
         *("/datasets", f"/datasets/{dataset.id}", "/models", *(f"/models/{model.id}" for model in models)),
         *("/jobs/new", f"/jobs/new?parent={models[0].id}", f"/jobs/new?clone={job.id}"),
