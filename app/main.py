@@ -9,7 +9,21 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api import datasets, events, inference, jobs, keys, methods, metrics, models, quota, service, webhooks, workers
+from app.api import (
+    batch_prediction,
+    datasets,
+    events,
+    inference,
+    jobs,
+    keys,
+    methods,
+    metrics,
+    models,
+    quota,
+    service,
+    webhooks,
+    workers,
+)
 from app.api.auth import Gate
 from app.api.deps import Services
 from app.api.docs import mount_docs
@@ -42,6 +56,7 @@ ROUTERS = (
     jobs.router,
     events.router,
     inference.router,
+    batch_prediction.router,
     models.router,
     methods.router,
     workers.router,

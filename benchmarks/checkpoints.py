@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from app.contract.messages import Assignment, CheckpointLine, DatasetInput, MetricsLine, ReportLine
-from app.contract.specs.job import job_spec_adapter
+from app.contract.specs.job import training_spec_adapter
 from app.db.attempts import Claim
 from app.storage import FolderStore
 from worker.supervisor.publish import Publisher
@@ -113,7 +113,7 @@ def measure(job: Job, folder: Path) -> dict[str, float]:
     assignment = Assignment(
         job_id="job",
         attempt=1,
-        spec=job_spec_adapter.validate_python(spec),
+        spec=training_spec_adapter.validate_python(spec),
         dataset=job.data(folder),
         output_dir=folder / "output",
         cache_dir=folder / "cache",

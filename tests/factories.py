@@ -19,7 +19,7 @@ from app.contract.model_folder import (
     model_digest,
 )
 from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
-from app.contract.specs.job import job_spec_adapter
+from app.contract.specs.job import BatchPredictSpec, job_spec_adapter
 from app.contract.webhooks import Webhook
 from app.db import artifacts, checkpoints, jobs, models, webhooks
 from app.db.ids import new_id
@@ -132,7 +132,8 @@ def make_job(
     project_id: str = DEFAULT_PROJECT_ID,
     **columns: Any,
 ) -> JobRow:
-    """A job in any state, with the event that told its first; `columns` are those of the row."""
+    """A job in any state, with the event that told its first; `columns` are those of the row. A batch prediction needs
+    the `method` of its model."""
     given = spec or language_model_spec(make_dataset(database, project_id=project_id).id)
     parsed = job_spec_adapter.validate_python(given)
     with database.transaction() as session:
@@ -148,15 +149,16 @@ def make_job(
             "queued_at": at,
             "finished_at": at if status in TERMINAL else None,
         }
+        if not isinstance(parsed, BatchPredictSpec):
+            defaults["method"] = parsed.method.type
+            defaults["validation_dataset_id"] = parsed.training.validation_dataset
         row = JobRow(
             id=new_id("job"),
             project_id=project_id,
             kind=parsed.kind,
-            method=parsed.method.type,
             status=status.value,
             spec=parsed.model_dump(mode="json"),
             dataset_id=parsed.dataset,
-            validation_dataset_id=parsed.training.validation_dataset,
             created_at=at,
             **(defaults | columns),
         )

@@ -10,7 +10,7 @@ import sys
 import threading
 from argparse import ArgumentParser
 
-from app.contract.messages import EXIT_STOPPED, Assignment, ReadyLine
+from app.contract.messages import EXIT_STOPPED, ReadyLine, assignment_adapter
 from app.processes import die_with_parent
 from worker.reporter import Reporter
 
@@ -53,7 +53,7 @@ def main() -> int:
     if not line:
         return 0
     stop.exit_code = EXIT_STOPPED
-    assignment = Assignment.model_validate_json(line)
+    assignment = assignment_adapter.validate_json(line)
     return run_assignment(assignment, reporter.send, stop=stop.requested, on_training=stop.on_training)
 
 

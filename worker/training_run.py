@@ -1,4 +1,4 @@
-"""One attempt of one job: prepare the method, resolve what was left open, train, tell how it ended."""
+"""One attempt of one job: train, or ask a model, and tell how it ended."""
 
 import sys
 import threading
@@ -10,13 +10,17 @@ import torch._dynamo  # noqa: F401  the first step of an optimizer imports it: 1
 from app.contract.messages import (
     EXIT_FAILED,
     EXIT_STOPPED,
+    AnyAssignment,
     Assignment,
     FailedLine,
     FinishedLine,
     LogLine,
+    PredictedLine,
+    PredictionAssignment,
     ReportLine,
     ResolvedLine,
 )
+from worker.batch_prediction.run import predict
 from worker.methods import BUILDERS
 from worker.training.checkpoints import environment
 from worker.training.failures import job_error
@@ -26,7 +30,7 @@ from worker.training.trainer import Trainer
 
 
 def run_assignment(
-    assignment: Assignment,
+    assignment: AnyAssignment,
     report: Callable[[ReportLine], None],
     *,
     stop: threading.Event,
@@ -34,7 +38,7 @@ def run_assignment(
 ) -> int:
     """Run to the end, to a failure or to `stop` -> the exit code. `on_training`: from now on `stop` is obeyed."""
     try:
-        finished = _train(assignment, report, stop, on_training)
+        finished = _done(assignment, report, stop, on_training)
     except Exception as error:  # noqa: BLE001  the edge: whatever it was, the job's last line tells it
         traceback.print_exception(error, file=sys.stderr)
         report(FailedLine(error=job_error(error)))
@@ -43,6 +47,17 @@ def run_assignment(
         return EXIT_STOPPED
     report(finished)
     return 0
+
+
+def _done(
+    assignment: AnyAssignment,
+    report: Callable[[ReportLine], None],
+    stop: threading.Event,
+    on_training: Callable[[], None],
+) -> FinishedLine | PredictedLine | None:
+    if isinstance(assignment, PredictionAssignment):
+        return predict(assignment, report, stop=stop, on_training=on_training)
+    return _train(assignment, report, stop, on_training)
 
 
 def _train(

@@ -162,8 +162,9 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
         "Retry the parent. When it has succeeded, retry this job.",
     ),
     ErrorCode.BAD_DATA: Explanation(
-        "The data cannot be learned from",
-        "Only the training could find out: too few examples, only one label, a label that the parent never saw.",
+        "The data cannot be used",
+        "Only the run could find out: too few examples, only one label, a label that the parent never saw; or records "
+        "that the model of a batch prediction refuses, each of them.",
         "The message names what is wrong. Upload a data set that holds it, and ask for a new job.",
     ),
     ErrorCode.OUT_OF_MEMORY: Explanation(

@@ -12,7 +12,7 @@ from app.api.downloads import as_download
 from app.contract.base import PlainText
 from app.contract.errors import FieldError, InvalidRequest
 from app.contract.job import JobStatus
-from app.contract.specs import JobSpec
+from app.contract.specs import JobSpec, TrainingSpec
 from app.services.deletion import Deletion
 from app.services.estimate import Estimate, Estimates
 from app.services.jobs import JobFilters, JobPage, Jobs, JobView
@@ -68,7 +68,7 @@ def get_filters(
     if any("\0" in text for pair in metadata.items() for text in pair):
         message = "A filter by metadata holds a NUL, which no metadata can."
         raise InvalidRequest(message, errors=[FieldError(location="metadata", message=message)])
-    return JobFilters(tuple(status or ()), kind, method, parent, name, metadata)
+    return JobFilters(tuple(status or ()), None if kind is None else (kind,), method, parent, name, metadata)
 
 
 JobsService = Annotated[Jobs, Depends(get_jobs)]
@@ -91,8 +91,10 @@ def create_job(spec: JobSpec, jobs: JobsService, creation: ThisCreation) -> Resp
 
 
 @router.post("/estimate")
-def estimate_job(spec: JobSpec, caller: Reader, estimates: Annotated[Estimates, Depends(get_estimates)]) -> Estimate:
-    """What a job would come to: parameters, memory, steps and time. Nothing is queued."""
+def estimate_job(
+    spec: TrainingSpec, caller: Reader, estimates: Annotated[Estimates, Depends(get_estimates)]
+) -> Estimate:
+    """What a training would come to: parameters, memory, steps and time. Nothing is queued."""
     return estimates.estimate(caller.project_id, spec)
 
 

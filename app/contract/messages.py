@@ -12,7 +12,7 @@ from app.contract.base import Contract
 from app.contract.checkpoint import Environment
 from app.contract.errors import JobError
 from app.contract.model_folder import ModelDescription
-from app.contract.specs import JobSpec
+from app.contract.specs import BatchPredictSpec, TrainingSpec
 
 WAKE_TASK = "pretune.wake"
 CPU_QUEUE = "cpu"
@@ -59,7 +59,7 @@ class DatasetInput(Contract):
 
 
 class Assignment(Contract):
-    """All that a training process gets: one JSON line on its stdin. Local paths only.
+    """All that a training process gets to train: one JSON line on its stdin. Local paths only.
 
     `parent_model` is the folder of the parent's model; `resume_from` a verified checkpoint folder of this job.
     `output_dir` receives `checkpoints/` and `artifacts/`; `cache_dir` is shared between jobs and may be emptied.
@@ -67,7 +67,7 @@ class Assignment(Contract):
 
     job_id: str
     attempt: int
-    spec: JobSpec
+    spec: TrainingSpec
     dataset: DatasetInput
     validation_dataset: DatasetInput | None = None
     parent_model: LocalPath | None = None
@@ -75,6 +75,25 @@ class Assignment(Contract):
     resolved: Resolved | None = None
     output_dir: LocalPath
     cache_dir: LocalPath
+
+
+class PredictionAssignment(Contract):
+    """The same for a batch prediction. `parts_dir` holds the verified parts that earlier attempts have answered, and
+    receives those that follow; it lies in `output_dir`, which receives the whole.
+    """
+
+    job_id: str
+    attempt: int
+    spec: BatchPredictSpec
+    dataset: DatasetInput
+    num_records: int
+    model: LocalPath
+    parts_dir: LocalPath
+    output_dir: LocalPath
+
+
+AnyAssignment = Assignment | PredictionAssignment
+assignment_adapter: TypeAdapter[AnyAssignment] = TypeAdapter(AnyAssignment)
 
 
 class ReadyLine(Contract):
@@ -132,13 +151,30 @@ class FinishedLine(Contract):
     reason: Literal["duration", "early_stopping"]
 
 
+class PredictedLine(Contract):
+    """The last line of a batch prediction that reached its end: its outputs were told as an artifact."""
+
+    type: Literal["predicted"] = "predicted"
+    num_records: int
+    num_errors: int
+
+
 class FailedLine(Contract):
     type: Literal["failed"] = "failed"
     error: JobError
 
 
+LastLine = FinishedLine | PredictedLine | FailedLine
 ReportLine = Annotated[
-    ReadyLine | ResolvedLine | MetricsLine | CheckpointLine | ArtifactLine | LogLine | FinishedLine | FailedLine,
+    ReadyLine
+    | ResolvedLine
+    | MetricsLine
+    | CheckpointLine
+    | ArtifactLine
+    | LogLine
+    | FinishedLine
+    | PredictedLine
+    | FailedLine,
     Field(discriminator="type"),
 ]
 report_line_adapter: TypeAdapter[ReportLine] = TypeAdapter(ReportLine)

@@ -9,6 +9,8 @@ from app.contract.base import Contract
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 200
 MAX_LOGPROBS = 20
+#: Of one input.
+MAX_TEXT_CHARACTERS = 200_000
 #: Neighbours of a word, or tokens for a mask.
 MAX_TOLD = 100
 

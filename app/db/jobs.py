@@ -79,7 +79,7 @@ class JobFilters:
     """Those given must hold. `parent` is what the user named, or the job or the model that it was."""
 
     statuses: Collection[JobStatus] = ()
-    kind: str | None = None
+    kinds: Collection[str] | None = None
     method: str | None = None
     parent: str | None = None
     name: str | None = None
@@ -157,10 +157,12 @@ def _tell(session: Session, job_id: str, status: JobStatus, facts: dict[str, Any
 
 
 def _conditions(session: Session, filters: JobFilters) -> list[ColumnElement[bool]]:
-    equal = ((JobRow.kind, filters.kind), (JobRow.method, filters.method), (JobRow.name, filters.name))
+    equal = ((JobRow.method, filters.method), (JobRow.name, filters.name))
     conditions = [column == value for column, value in equal if value is not None]
     if filters.statuses:
         conditions.append(JobRow.status.in_(filters.statuses))
+    if filters.kinds is not None:
+        conditions.append(JobRow.kind.in_(filters.kinds))
     if filters.parent is not None:
         named = (JobRow.parent_ref, JobRow.parent_job_id, JobRow.parent_model_id)
         conditions.append(or_(*(column == filters.parent for column in named)))

@@ -1,4 +1,4 @@
-"""Data sets as streams of records: validation, and reading for training. numpy, pyarrow and Pillow, never torch.
+"""Data sets as streams of records: validated, and read to train or to ask. numpy, pyarrow and Pillow, never torch.
 
 The libraries are imported by the readers that need them, so that the api imports this package for its types alone.
 """
@@ -6,6 +6,7 @@ The libraries are imported by the readers that need them, so that the api import
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from app.records.types import (
     Arrays,
@@ -22,6 +23,10 @@ from app.records.types import (
     TaggedTokens,
     Text,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = [
     "Arrays",
@@ -40,6 +45,7 @@ __all__ = [
     "inspect",
     "read_arrays",
     "read_examples",
+    "read_rows",
     "read_text",
 ]
 
@@ -63,6 +69,15 @@ def read_examples(path: Path, filename: str, kind: str, columns: Columns | None 
     """The examples of a text, token or instruction data set, in file order. Raises InvalidDataset as it meets one."""
     examples: Iterator[Example] = import_module("app.records.reading").read_examples(path, filename, kind, columns)
     return examples
+
+
+def read_rows(
+    path: Path, filename: str, kind: str, columns: Columns | None = None
+) -> Iterator["NDArray[np.float32] | NDArray[np.uint8]"]:
+    """The inputs of a vectors or images data set, [F] or [C, H, W] each, in file order and constant memory. Raises
+    InvalidDataset as it meets one."""
+    rows: Iterator[NDArray[Any]] = import_module("app.records.reading").read_rows(path, filename, kind, columns)
+    return rows
 
 
 def read_arrays(path: Path, filename: str, kind: str, columns: Columns | None = None) -> Arrays:

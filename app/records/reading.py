@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from app.records.blocks import joined
 from app.records.opening import Blocks, Examples, Stream, open_records
@@ -29,6 +32,14 @@ def read_examples(path: Path, filename: str, kind: str, columns: Columns | None)
             yield Text("".join(records.pieces()))
         else:
             yield from records.each(FirstProblem())
+
+
+def read_rows(path: Path, filename: str, kind: str, columns: Columns | None) -> Iterator[NDArray[Any]]:
+    with opened(path, filename) as source:
+        records = open_records(source, kind, columns)
+        assert isinstance(records, Blocks), f"{kind} is read by read_examples"
+        for block in records.each(FirstProblem()):
+            yield from block.inputs
 
 
 def read_arrays(path: Path, filename: str, kind: str, columns: Columns | None) -> Arrays:

@@ -7,6 +7,7 @@ from app.services.datasets import Datasets
 from app.services.jobs import Jobs, JobView
 from app.services.models import Models
 from app.services.models.views import LineageEntry, ModelView
+from app.web.rendering import kind_of_job
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,9 @@ class Ancestry:
             return [Step(entry.method.replace("_", " "), f"{entry.job_id}, deleted")]
 
     def _job_steps(self, job: JobView, *, here: bool = False) -> list[Step]:
-        what = "fine-tune" if job.kind == "finetune" else "pretrain"
-        step = Step(what, job.name or job.method.replace("_", " "), f"/jobs/{job.id}", job.status, here)
+        step = Step(
+            kind_of_job(job.kind), job.name or job.method.replace("_", " "), f"/jobs/{job.id}", job.status, here
+        )
         return [self._dataset_step(job.dataset_id), step]
 
     def _dataset_step(self, dataset_id: str) -> Step:

@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 from app.contract.base import PlainText
 from app.contract.compatibility import DATASET_KIND_COVERS
 from app.contract.job import TERMINAL, JobStatus
+from app.contract.specs.job import TRAINING_KINDS
 from app.services.datasets import Datasets, DatasetView
 from app.services.jobs import JobFilters, Jobs, JobView
 from app.services.methods import all_methods
@@ -37,7 +38,7 @@ def show_new_job(
     jobs = Jobs(services.database, services.dispatcher, services.settings)
     models = Models(services.database, services.store).page(project_id, cursor=None, limit=MAX_LIMIT).data
     datasets = Datasets(services.database, services.store, services.validators).page(project_id, None, MAX_LIMIT).data
-    unfinished = JobFilters(statuses=tuple(set(JobStatus) - TERMINAL))
+    unfinished = JobFilters(statuses=tuple(set(JobStatus) - TERMINAL), kinds=TRAINING_KINDS)
     state: dict[str, Any] = {
         "methods": all_methods().data,
         "datasets": [_dataset(each) for each in datasets],

@@ -117,6 +117,14 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def kind_of_job(kind: str) -> str:
+    """`batch prediction`: what a job of that kind is."""
+    return _KINDS[kind]
+
+
+_KINDS = {"pretrain": "pretrain", "finetune": "fine-tune", "batch_predict": "batch prediction"}
+
+
 def _time(at: datetime | None) -> str:
     """In UTC; the page's script tells it in the reader's own words."""
     if at is None:
@@ -140,6 +148,7 @@ _ENVIRONMENT.filters.update(
     figure=_figure,
     setting=_setting,
     words=_words,
+    kind=kind_of_job,
     time=_time,
 )
 _ENVIRONMENT.globals.update(static=STATIC_URL, version=version("pretune"))

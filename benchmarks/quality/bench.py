@@ -22,7 +22,7 @@ import torch
 from app.contract.checkpoint import MANIFEST_NAME, MODEL_FOLDER, CheckpointManifest, checkpoint_folder_name
 from app.contract.messages import Assignment, DatasetInput, FinishedLine, ReportLine
 from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
-from app.contract.specs import job_spec_adapter
+from app.contract.specs import training_spec_adapter
 from worker.methods import BUILDERS
 from worker.serving.predictors import load_predictor
 from worker.training.seed import seed_preparation
@@ -167,7 +167,7 @@ class Bench:
         return Assignment(
             job_id="benchmark",
             attempt=1,
-            spec=job_spec_adapter.validate_python(self._seeded(spec) | names),
+            spec=training_spec_adapter.validate_python(self._seeded(spec) | names),
             dataset=data,
             validation_dataset=validation,
             parent_model=parent.model if parent else None,

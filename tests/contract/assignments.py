@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from app.contract.messages import Assignment, DatasetInput
-from app.contract.specs import job_spec_adapter
+from app.contract.specs import training_spec_adapter
 from worker.methods import BUILDERS
 from worker.training.seed import seed_preparation
 
@@ -67,7 +67,7 @@ def _assignment(folder: Path, dataset: DatasetInput, spec: dict[str, Any]) -> As
     return Assignment(
         job_id="job_1",
         attempt=1,
-        spec=job_spec_adapter.validate_python({"dataset": DATASET_ID, "training": TRAINING} | spec),
+        spec=training_spec_adapter.validate_python({"dataset": DATASET_ID, "training": TRAINING} | spec),
         dataset=dataset,
         output_dir=folder / "output",
         cache_dir=folder / "cache",

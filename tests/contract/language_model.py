@@ -6,7 +6,7 @@ from pydoc_data.topics import topics
 from typing import Any
 
 from app.contract.messages import Assignment, DatasetInput
-from app.contract.specs import job_spec_adapter
+from app.contract.specs import training_spec_adapter
 
 DATASET_ID = "ds_" + "0" * 32
 
@@ -44,7 +44,7 @@ BPE: Shape = {"type": "bpe", "vocab_size": 320}
 
 def assignment(folder: Path, architecture: Shape = TRANSFORMER, tokenizer: Shape = BPE, **training: Any) -> Assignment:
     folder.mkdir(parents=True, exist_ok=True)
-    spec = job_spec_adapter.validate_python(
+    spec = training_spec_adapter.validate_python(
         {
             "kind": "pretrain",
             "dataset": DATASET_ID,

@@ -18,7 +18,7 @@ from app.contract.errors import ErrorCode
 from app.contract.job import Fault
 from app.contract.messages import Assignment, DatasetInput, FailedLine, FinishedLine, ReportLine
 from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
-from app.contract.specs import job_spec_adapter
+from app.contract.specs import training_spec_adapter
 from app.db import models
 from app.db.session import Database, now
 from app.db.tables import DEFAULT_PROJECT_ID
@@ -198,7 +198,7 @@ def _trains(world: World, spec: dict[str, Any]) -> bool:
         assignment = Assignment(
             job_id="job_1",
             attempt=1,
-            spec=job_spec_adapter.validate_python(spec),
+            spec=training_spec_adapter.validate_python(spec),
             dataset=world.datasets[spec["dataset"]],
             validation_dataset=world.datasets[validation] if validation else None,
             parent_model=world.parents[spec["parent"]].folder if "parent" in spec else None,

@@ -8,9 +8,13 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from app.contract.checkpoint import FileEntry
+from app.contract.inference import ModelReference
 from app.contract.job import TERMINAL, JobStatus
-from app.contract.specs.job import job_spec_adapter
-from app.db import jobs
+from app.contract.layout import model_prefix
+from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription, model_digest
+from app.contract.specs.job import training_spec_adapter
+from app.db import jobs, models
 from app.db.ids import new_id
 from app.db.session import Database, now
 from app.db.tables import (
@@ -43,7 +47,9 @@ class TrainingJobs:
     def __post_init__(self) -> None:
         self.dataset_id = self.dataset(BLOB)
 
-    def dataset(self, data: bytes, *, filename: str = "vectors.jsonl", kind: str = "vectors") -> str:
+    def dataset(
+        self, data: bytes, *, filename: str = "vectors.jsonl", kind: str = "vectors", num_examples: int = 1
+    ) -> str:
         dataset_id, digest = new_id("ds"), hashlib.sha256(data).hexdigest()
         source = self.folder / digest
         source.write_bytes(data)
@@ -60,7 +66,7 @@ class TrainingJobs:
                     filename=filename,
                     kind=kind,
                     columns={},
-                    num_examples=1,
+                    num_examples=num_examples,
                     size_bytes=len(data),
                     sha256=digest,
                     blob_key=key,
@@ -70,6 +76,37 @@ class TrainingJobs:
                 )
             )
         return dataset_id
+
+    def import_model(self, folder: Path) -> str:
+        """Register a model's folder, as an import would."""
+        model_id = new_id("model")
+        prefix = model_prefix(DEFAULT_PROJECT_ID, model_id)
+        files = tuple(
+            FileEntry(path=path.name, size_bytes=stored.size_bytes, sha256=stored.sha256)
+            for path in sorted(folder.iterdir())
+            for stored in [self.store.put(f"{prefix}/{path.name}", path)]
+        )
+        description = ModelDescription.model_validate_json((folder / DESCRIPTION_NAME).read_bytes())
+        with self.database.transaction() as session:
+            models.register(
+                session,
+                project_id=DEFAULT_PROJECT_ID,
+                name=None,
+                kind=description.kind,
+                method=description.method,
+                job_id=None,
+                checkpoint_step=None,
+                parent_model_id=None,
+                dataset_id=None,
+                reference=ModelReference(
+                    model_id=model_id, digest=model_digest(files), artifact_prefix=prefix, files=files
+                ),
+                description=description,
+                metrics={},
+                size_bytes=sum(file.size_bytes for file in files),
+                at=now(session),
+            )
+        return model_id
 
     def submit(
         self,
@@ -114,7 +151,7 @@ class TrainingJobs:
         status: JobStatus = JobStatus.QUEUED,
         parent_job_id: str | None = None,
     ) -> str:
-        spec = job_spec_adapter.validate_python(given)
+        spec = training_spec_adapter.validate_python(given)
         job_id = new_id("job")
         with self.database.transaction() as session:
             at = now(session)
@@ -227,9 +264,12 @@ class TrainingJobs:
 
     def artifacts(self, job_id: str) -> dict[str, str]:
         """The text of each artifact, by name."""
+        return {name: self.read(key) for name, key in self.artifact_keys(job_id).items()}
+
+    def artifact_keys(self, job_id: str) -> dict[str, str]:
         with self.database.reading() as session:
             rows = session.scalars(select(ArtifactRow).where(ArtifactRow.job_id == job_id)).all()
-        return {row.name: self.read(row.key) for row in rows}
+        return {row.name: row.key for row in rows}
 
     def model(self, job_id: str) -> ModelRow:
         with self.database.reading() as session:
@@ -259,6 +299,20 @@ class TrainingJobs:
     def num_models(self) -> int:
         with self.database.reading() as session:
             return session.scalar(select(func.count()).select_from(ModelRow)) or 0
+
+
+def training_process(scratch: Path, job_id: str) -> int:
+    """The process that prints to the log of the job's attempt."""
+    (log,) = (scratch / "trainers").glob(f"*/{job_id}-*/training.log")
+    (pid,) = (int(process.name) for process in Path("/proc").glob("[0-9]*") if _prints_to(process, log))
+    return pid
+
+
+def _prints_to(process: Path, log: Path) -> bool:
+    try:
+        return (process / "fd/1").samefile(log)
+    except OSError:  # it has ended, or is another user's
+        return False
 
 
 def traced(path: Path) -> Counter[tuple[str, str, int]]:

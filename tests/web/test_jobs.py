@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.contract.job import JobStatus
-from app.contract.specs.job import job_spec_adapter
+from app.contract.specs.job import training_spec_adapter
 from app.db import artifacts
 from app.db.session import Database, now
 from app.db.tables import JobRow
@@ -216,7 +216,7 @@ def test_a_job_tells_whether_it_overfits(page: Page, database: Database, store: 
     spec = language_model_spec(make_dataset(database).id, training={"early_stopping": {"patience": 3}})
     job = make_job(database, spec=spec, status=JobStatus.SUCCEEDED)
     curves = {"train_loss": [(10, 3.0), (20, 2.0), (30, 1.0)], "validation_loss": [(10, 3.1), (20, 2.5), (30, 4.0)]}
-    told = judged(job.id, job_spec_adapter.validate_python(spec), "text", curves)
+    told = judged(job.id, training_spec_adapter.validate_python(spec), "text", curves)
     keep_artifact(database, store, job, REPORT_NAME, told.model_dump_json().encode())
     page.goto(f"/jobs/{job.id}")
     panel = page.get_by_role("region", name="Overfitting")

@@ -12,12 +12,12 @@ from pydantic_core import to_json
 
 from app.contract.base import Contract
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
-from app.contract.inference import InferenceRequest, Operation, TokenLogprob
+from app.contract.inference import InferenceRequest, Operation
 from app.contract.parameters import NoParameters
 from worker.serving.batcher import Batcher
 from worker.serving.device import Device
 from worker.serving.errors import OperationNotSupported
-from worker.serving.generation import Finish, GenerateBody, GenerativeModel, Piece, Prepared, TextGenerator
+from worker.serving.generation import GenerateBody, GenerativeModel, Piece, Prepared, TextGenerator
 from worker.serving.predictors.protocol import BatchedOperation, ConfiguredOperation, Predictor
 from worker.serving.sample_generator import SampleBody, SampleGenerator
 
@@ -68,12 +68,12 @@ class ServedModel:
         if request.operation is Operation.GENERATE and self._sample_generator is not None:
             return await self._sample(self._sample_generator, request)
         if request.operation is Operation.GENERATE:
-            return await self._generate(await self.prepare(request, size_bytes))
+            return to_json(await self._generator().answer(await self.prepare(request, size_bytes)))
         batched = self._batched.get(request.operation)
         if batched is None:
             raise self._not_supported(request.operation)
         body = parsed(InputsBody, request.body)
-        operation = _configured(batched.operation, body.parameters)
+        operation = configured(batched.operation, body.parameters)
         encoded = await self._help(size_bytes, lambda: operation.encode_pre(body.inputs))
         results = await batched.batcher.run(encoded.rows)
         return await self._help(
@@ -96,18 +96,6 @@ class ServedModel:
         async with aclosing(self._generator().pieces(prepared)) as pieces:
             async for piece in pieces:
                 yield piece
-
-    async def _generate(self, prepared: Prepared) -> bytes:
-        text: list[str] = []
-        logprobs: list[TokenLogprob] = []
-        async with aclosing(self._generator().pieces(prepared)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Finish):
-                    told = {} if prepared.tokens.logprobs is None else {"logprobs": logprobs}
-                    return to_json({"text": "".join(text), **piece.model_dump(), **told})
-                text.append(piece.text)
-                logprobs += piece.logprobs or ()
-        raise AssertionError("pieces end with a Finish")
 
     async def _sample(self, generator: SampleGenerator, request: InferenceRequest) -> bytes:
         samples = await generator.samples(parsed(SampleBody, request.body))
@@ -136,7 +124,8 @@ class ServedModel:
         return await asyncio.get_running_loop().run_in_executor(self._helpers, function)
 
 
-def _configured(operation: BatchedOperation, parameters: dict[str, Any]) -> BatchedOperation:
+def configured(operation: BatchedOperation, parameters: dict[str, Any]) -> BatchedOperation:
+    """As one request asks for it. Raises InvalidRequest."""
     if isinstance(operation, ConfiguredOperation):
         return operation.configured(parsed(operation.parameters, parameters, "parameters"))
     parsed(NoParameters, parameters, "parameters")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from app.contract.messages import Assignment, ReportLine, report_line_adapter
+from app.contract.messages import AnyAssignment, ReportLine, report_line_adapter
 from app.processes import ChildStarter, kill_group
 
 TRAINING_COMMAND = (sys.executable, "-m", "worker.training_process")
@@ -55,7 +55,7 @@ class TrainingChild:
     def has_exited(self) -> bool:
         return self._process.poll() is not None
 
-    def assign(self, assignment: Assignment) -> None:
+    def assign(self, assignment: AnyAssignment) -> None:
         """Give the process its one line. If it has died, that shows when its report is read."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:

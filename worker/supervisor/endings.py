@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import AttemptOutcome, Fault
-from app.contract.messages import EXIT_STOPPED, FailedLine, FinishedLine
+from app.contract.messages import EXIT_STOPPED, FailedLine, FinishedLine, LastLine, PredictedLine
 from worker.supervisor.watch import Ending, Limits
 
 
@@ -15,25 +15,25 @@ class ProcessEnd:
     for want of memory."""
 
     exit_code: int
-    last_line: FinishedLine | FailedLine | None = None
+    last_line: LastLine | None = None
     ending: Ending | None = None
     ran_out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """`error` is for the user; `detail` for the attempt's record. `finished` where there is a model."""
+    """`error` is for the user; `detail` for the attempt's record. `finished` where there is a result."""
 
     outcome: AttemptOutcome
     error: JobError | None = None
     detail: str | None = None
-    finished: FinishedLine | None = None
+    finished: FinishedLine | PredictedLine | None = None
 
 
 def classify(end: ProcessEnd, limits: Limits) -> AttemptEnd:
     """Its last words count before anything else: a process that has finished may crash in its own clean-up."""
     match end.last_line:
-        case FinishedLine() as finished:
+        case (FinishedLine() | PredictedLine()) as finished:
             return AttemptEnd(AttemptOutcome.SUCCEEDED, finished=finished)
         case FailedLine(error=error):
             return _failed(error)
@@ -89,7 +89,7 @@ def _stalled(stall_seconds: float) -> JobError:
 
 def _time_limit(seconds: int | None) -> JobError:
     message = (
-        f"The job has run for {seconds:,} seconds, its resources.time_limit_seconds. Its checkpoints are kept: a retry "
-        "goes on from the last of them, with the whole limit anew."
+        f"The job has run for {seconds:,} seconds, its resources.time_limit_seconds. What it has kept by then stays: a "
+        "retry goes on from there, with the whole limit anew."
     )
     return JobError(code=ErrorCode.TIME_LIMIT, message=message, fault=Fault.USER)

@@ -1,4 +1,4 @@
-"""Which model a fine-tune starts from: pinned when the job first starts, whatever the user named."""
+"""Which model a job needs: pinned when it first starts if it was not before, whatever the user named."""
 
 from sqlalchemy.orm import Session
 
@@ -6,33 +6,36 @@ from app.contract.checkpoint import CheckpointManifest
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import Fault
 from app.contract.model_folder import ModelDescription
-from app.contract.specs.job import FinetuneSpec, named_step
+from app.contract.specs.job import named_step
 from app.db import checkpoints, models
 from app.db.session import now
 from app.db.tables import CheckpointRow, JobRow, ModelRow
 from worker.supervisor.failures import AttemptFailed
 
 
-def pin_parent(session: Session, row: JobRow, spec: FinetuneSpec) -> ModelRow:
-    """The parent model, decided once. Raises AttemptFailed where there is none any more."""
+def pin_parent(session: Session, row: JobRow) -> ModelRow:
+    """The model that a fine-tune starts from, or that a batch prediction asks, decided once. Raises AttemptFailed where
+    there is none any more."""
+    named = str(row.parent_ref)
     if row.parent_model_id is not None:
         model = models.resolve(session, row.project_id, row.parent_model_id)
     elif row.parent_job_id is not None:
-        model = _model_of_job(session, session.get_one(JobRow, row.parent_job_id), spec)
+        model = _model_of_job(session, session.get_one(JobRow, row.parent_job_id), row.spec["checkpoint"])
     else:
-        model = models.resolve(session, row.project_id, spec.parent)
+        model = models.resolve(session, row.project_id, named)
     if model is None:
-        raise _missing(f"The parent {spec.parent} does not exist any more.")
+        raise _missing(f"{named} does not exist any more.")
     row.parent_model_id = model.id
     session.flush()
     return model
 
 
-def _model_of_job(session: Session, parent: JobRow, spec: FinetuneSpec) -> ModelRow | None:
+def _model_of_job(session: Session, parent: JobRow, name: str | None) -> ModelRow | None:
+    """`name` is that of a checkpoint; where there is none, the job's own model."""
     own = models.resolve(session, parent.project_id, parent.model_id) if parent.model_id else None
-    if own is None or spec.checkpoint is None:
+    if own is None or name is None:
         return own
-    checkpoint = _named_checkpoint(session, parent, spec.checkpoint)
+    checkpoint = _named_checkpoint(session, parent, name)
     known = models.of_checkpoint(session, parent.id, checkpoint.step)
     description = ModelDescription.model_validate(own.description, strict=False)
     return known or models.register_checkpoint(session, parent, checkpoint, description, now(session))

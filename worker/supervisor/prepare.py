@@ -1,20 +1,28 @@
-"""From a claimed job to its assignment: pins the parent, and brings every input to a local path."""
+"""From a claimed job to its assignment: pins the model that it needs, and brings every input to a local path."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from app.contract.checkpoint import CheckpointManifest
+from app.contract.checkpoint import CheckpointManifest, FileEntry
 from app.contract.inference import ModelReference
-from app.contract.messages import Assignment, DatasetInput, Resolved
-from app.contract.specs.job import FinetuneSpec, PretrainSpec, job_spec_adapter
-from app.db import checkpoints
+from app.contract.messages import AnyAssignment, Assignment, DatasetInput, PredictionAssignment, Resolved
+from app.contract.predictions import PARTS_FOLDER, is_part
+from app.contract.specs.job import (
+    AnySpec,
+    BatchPredictSpec,
+    FinetuneSpec,
+    PretrainSpec,
+    job_spec_adapter,
+    training_spec_adapter,
+)
+from app.db import artifacts, checkpoints
 from app.db.session import Database
 from app.db.tables import CheckpointRow, DatasetRow, JobRow
 from app.storage import ArtifactStore
 from worker.supervisor.failures import damaged_input
-from worker.supervisor.inputs import Corrupted, fetch_checkpoint, fetch_dataset, fetch_model
+from worker.supervisor.inputs import Corrupted, fetch_checkpoint, fetch_dataset, fetch_file, fetch_model
 from worker.supervisor.lease import LeaseKeeper
 from worker.supervisor.parents import pin_parent
 from worker.supervisor.smaller_batches import as_resolved
@@ -26,7 +34,7 @@ OUTPUT_FOLDER = "output"
 class Prepared:
     """`resumed` is the manifest of the checkpoint that the assignment resumes from."""
 
-    assignment: Assignment
+    assignment: AnyAssignment
     resumed: CheckpointManifest | None
 
 
@@ -43,8 +51,15 @@ class Preparation:
 
     def run(self, job: JobRow) -> Prepared:
         """Raises AttemptFailed, LeaseLost, and OSError where the store fails."""
-        spec, resolved = spec_of(job), resolved_of(job)
         (self.folder / OUTPUT_FOLDER).mkdir()
+        match spec_of(job):
+            case BatchPredictSpec() as spec:
+                return Prepared(self._prediction(job, spec), None)
+            case spec:
+                return self._training(job, spec)
+
+    def _training(self, job: JobRow, spec: PretrainSpec | FinetuneSpec) -> Prepared:
+        resolved = resolved_of(job)
         resume_from, manifest = self._resume(job.id)
         assignment = Assignment(
             job_id=job.id,
@@ -52,7 +67,7 @@ class Preparation:
             spec=spec.model_copy(update={"training": as_resolved(spec.training, resolved)}),
             dataset=self._dataset(job.dataset_id),
             validation_dataset=self._dataset(job.validation_dataset_id) if job.validation_dataset_id else None,
-            parent_model=self._parent(spec) if isinstance(spec, FinetuneSpec) else None,
+            parent_model=self._parent() if isinstance(spec, FinetuneSpec) else None,
             resume_from=resume_from,
             resolved=resolved,
             output_dir=self.folder / OUTPUT_FOLDER,
@@ -60,21 +75,51 @@ class Preparation:
         )
         return Prepared(assignment, manifest)
 
-    def _dataset(self, dataset_id: str) -> DatasetInput:
+    def _prediction(self, job: JobRow, spec: BatchPredictSpec) -> PredictionAssignment:
+        return PredictionAssignment(
+            job_id=job.id,
+            attempt=job.attempt,
+            spec=spec,
+            dataset=self._dataset(job.dataset_id),
+            num_records=self._row_of(job.dataset_id).num_examples,
+            model=self._parent(),
+            parts_dir=self._parts(job.id),
+            output_dir=self.folder / OUTPUT_FOLDER,
+        )
+
+    def _parts(self, job_id: str) -> Path:
+        """What earlier attempts have answered; a part with a byte that is not as it was written is answered again."""
+        folder = self.folder / OUTPUT_FOLDER / PARTS_FOLDER
+        folder.mkdir()
         with self.database.reading() as session:
-            row = session.get_one(DatasetRow, dataset_id)
+            rows = [row for row in artifacts.list_of(session, job_id) if is_part(row.name)]
+        for row in rows:
+            name = PurePosixPath(row.name).name
+            expected = FileEntry(path=name, size_bytes=row.size_bytes, sha256=row.sha256)
+            try:
+                fetch_file(self.store, row.key, expected, folder / name)
+            except Corrupted as error:
+                self.warn(f"{row.name} is damaged, and its records are answered again: {error}.")
+        return folder
+
+    def _dataset(self, dataset_id: str) -> DatasetInput:
+        row = self._row_of(dataset_id)
         try:
             return fetch_dataset(self.store, row, self.cache_dir)
         except Corrupted as error:
             raise damaged_input(f"The data set {dataset_id}", error) from error
 
-    def _parent(self, spec: FinetuneSpec) -> Path:
-        model = self.lease.write(lambda session, row: pin_parent(session, row, spec))
+    def _row_of(self, dataset_id: str) -> DatasetRow:
+        with self.database.reading() as session:
+            return session.get_one(DatasetRow, dataset_id)
+
+    def _parent(self) -> Path:
+        model = self.lease.write(pin_parent)
         reference = ModelReference.model_validate(model.reference, strict=False)
         try:
             return fetch_model(self.store, reference, self.folder / "parent")
         except Corrupted as error:
-            raise damaged_input(f"The parent model {model.id}", error) from error
+            raise damaged_input(f"The model {model.id}", error) from error
 
     def _resume(self, job_id: str) -> tuple[Path, CheckpointManifest] | tuple[None, None]:
         """The newest checkpoint whose every byte is as it was written."""
@@ -93,8 +138,13 @@ class Preparation:
         return fetch_checkpoint(self.store, row.artifact_prefix, manifest, folder), manifest
 
 
-def spec_of(job: JobRow) -> PretrainSpec | FinetuneSpec:
+def spec_of(job: JobRow) -> AnySpec:
     return job_spec_adapter.validate_json(json.dumps(job.spec))
+
+
+def training_spec_of(job: JobRow) -> PretrainSpec | FinetuneSpec:
+    """Of a job that trains."""
+    return training_spec_adapter.validate_json(json.dumps(job.spec))
 
 
 def resolved_of(job: JobRow) -> Resolved | None:

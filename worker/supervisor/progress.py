@@ -5,16 +5,15 @@ from typing import Any
 from app.contract.messages import MetricsLine, Resolved
 
 
-def progress_at(line: MetricsLine, resolved: Resolved | None, batch_size: int) -> dict[str, Any]:
+def progress_at(line: MetricsLine, total_steps: int | None, examples_per_step: int) -> dict[str, Any]:
     """`total_steps`, `fraction` and `eta_seconds` are null until the data are prepared."""
-    total_steps = resolved.total_steps if resolved else None
     return {
         "step": line.step,
         "total_steps": total_steps,
         "fraction": min(1.0, line.step / total_steps) if total_steps else None,
         "tokens_per_second": line.tokens_per_second,
         "examples_per_second": line.examples_per_second,
-        "eta_seconds": _eta_seconds(line, total_steps, batch_size),
+        "eta_seconds": _eta_seconds(line, total_steps, examples_per_step),
     }
 
 
@@ -36,7 +35,7 @@ def finished(progress: dict[str, Any], step: int) -> dict[str, Any]:
     return progress | {"step": step, "fraction": 1.0, "eta_seconds": 0}
 
 
-def _eta_seconds(line: MetricsLine, total_steps: int | None, batch_size: int) -> float | None:
+def _eta_seconds(line: MetricsLine, total_steps: int | None, examples_per_step: int) -> float | None:
     if total_steps is None or not line.examples_per_second:
         return None
-    return round((total_steps - line.step) * batch_size / line.examples_per_second, 1)
+    return round((total_steps - line.step) * examples_per_step / line.examples_per_second, 1)

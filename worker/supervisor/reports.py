@@ -2,26 +2,29 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import assert_never
+from typing import Self, assert_never
 
 import structlog
 from sqlalchemy.orm import Session
 
 from app.contract.checkpoint import CheckpointManifest, Environment
 from app.contract.messages import (
+    AnyAssignment,
     ArtifactLine,
     CheckpointLine,
     FailedLine,
     FinishedLine,
+    LastLine,
     LogLine,
     MetricsLine,
+    PredictedLine,
+    PredictionAssignment,
     ReadyLine,
     ReportLine,
-    Resolved,
     ResolvedLine,
 )
-from app.contract.specs.training import TrainingOptions
 from app.db import events, metrics
 from app.db.session import now
 from app.db.tables import JobRow
@@ -36,6 +39,22 @@ from worker.supervisor.record import record_artifact, record_checkpoint
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What of an assignment its reports are read by. `total_steps` is null until the data are prepared."""
+
+    total_steps: int | None
+    examples_per_step: int
+    keep_checkpoints: int
+
+    @classmethod
+    def of(cls, assignment: AnyAssignment) -> Self:
+        if isinstance(assignment, PredictionAssignment):
+            return cls(assignment.num_records, examples_per_step=1, keep_checkpoints=0)
+        resolved, training = assignment.resolved, assignment.spec.training
+        return cls(resolved.total_steps if resolved else None, training.batch_size, training.keep_checkpoints)
+
+
 class Reports:
     """`resumed` is the manifest of the checkpoint that the process continues from. `last_line` is its last words."""
 
@@ -46,8 +65,7 @@ class Reports:
         publisher: Publisher,
         *,
         output_dir: Path,
-        training: TrainingOptions,
-        resolved: Resolved | None,
+        terms: Terms,
         resumed: CheckpointManifest | None,
         on_training: Callable[[], None],
     ) -> None:
@@ -56,12 +74,11 @@ class Reports:
         self._store = store
         self._publisher = publisher
         self._output_dir = output_dir.resolve()
-        self._training = training
-        self._resolved = resolved
+        self._terms = terms
         self._resumed = resumed
         self._on_training = on_training
         self._published_steps: set[int] = set()
-        self.last_line: FinishedLine | FailedLine | None = None
+        self.last_line: LastLine | None = None
 
     def accept(self, line: ReportLine) -> None:
         """Raises LeaseLost, and OSError where the store fails."""
@@ -78,7 +95,7 @@ class Reports:
                 self._accept_artifact(line)
             case LogLine():
                 self._tell("log", {"level": line.level, "message": line.message})
-            case FinishedLine() | FailedLine():
+            case FinishedLine() | PredictedLine() | FailedLine():
                 self.last_line = line
             case _:
                 assert_never(line)
@@ -87,7 +104,8 @@ class Reports:
         self._tell("warning", {"message": message})
 
     def _accept_resolved(self, line: ResolvedLine) -> None:
-        self._resolved = self._resolved or line.resolved
+        if self._terms.total_steps is None:
+            self._terms = replace(self._terms, total_steps=line.resolved.total_steps)
 
         def apply(_: Session, row: JobRow) -> None:
             row.resolved = row.resolved or line.resolved.model_dump(mode="json")
@@ -100,7 +118,7 @@ class Reports:
             self.warn(f"Resumed in another environment, so the result may differ in its last bits: {differences}.")
 
     def _accept_metrics(self, line: MetricsLine) -> None:
-        progress = progress_at(line, self._resolved, self._training.batch_size)
+        progress = progress_at(line, self._terms.total_steps, self._terms.examples_per_step)
 
         def apply(session: Session, row: JobRow) -> None:
             row.progress, row.metrics = progress, row.metrics | line.values
@@ -125,11 +143,11 @@ class Reports:
         except Corrupted as error:
             self.warn(f"The checkpoint of step {line.step} was written damaged and is not kept: {error}.")
             return
-        keep_checkpoints = self._training.keep_checkpoints
+        keep_checkpoints = self._terms.keep_checkpoints
         for prefix in self._lease.write(
             lambda session, row: record_checkpoint(session, row, published, keep_checkpoints)
         ):
-            self._delete(prefix)
+            delete_unneeded(self._store, prefix)
         self._published_steps.add(line.step)
         shutil.rmtree(line.path, ignore_errors=True)
 
@@ -137,14 +155,16 @@ class Reports:
         if not path.resolve().is_relative_to(self._output_dir):
             raise UnreadableLine(f"{path} is not in the folder given for output")
 
-    def _delete(self, prefix: str) -> None:
-        try:
-            self._store.delete_prefix(prefix)
-        except OSError as error:  # costs space and nothing else
-            _log.warning("checkpoint_not_deleted", prefix=prefix, error=str(error))
-
     def _tell(self, event_type: str, data: dict[str, str]) -> None:
         self._lease.write(lambda session, row: events.append(session, row.id, event_type, data, now(session)))
+
+
+def delete_unneeded(store: ArtifactStore, prefix: str) -> None:
+    """What is at or below a key that no row refers to any more."""
+    try:
+        store.delete_prefix(prefix)
+    except OSError as error:  # costs space and nothing else
+        _log.warning("files_not_deleted", prefix=prefix, error=str(error))
 
 
 def _differences(then: Environment, here: Environment) -> str:

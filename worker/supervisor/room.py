@@ -5,6 +5,7 @@ from pathlib import Path
 
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import Fault
+from app.contract.specs.job import TRAINING_KINDS
 from app.db import attempts
 from app.db.attempts import Room
 from app.db.session import Database
@@ -43,10 +44,16 @@ def _shortage(job: JobRow, to_store: int, room: Room) -> JobError:
         )
     message = (
         f"The job does not start: there is too little disk; {figures}. It starts by itself when there is room. Delete "
-        "jobs, models and data sets that are not needed, make room on the disk, or ask for the job with fewer "
-        f"training.keep_checkpoints than {job.spec['training']['keep_checkpoints']}."
+        f"jobs, models and data sets that are not needed, or make room on the disk{_smaller(job)}."
     )
     return JobError(code=ErrorCode.DISK_FULL, message=message, fault=Fault.INFRASTRUCTURE)
+
+
+def _smaller(job: JobRow) -> str:
+    if job.kind not in TRAINING_KINDS:
+        return ""
+    kept = job.spec["training"]["keep_checkpoints"]
+    return f", or ask for the job with fewer training.keep_checkpoints than {kept}"
 
 
 def _gigabytes(size_bytes: int) -> str:

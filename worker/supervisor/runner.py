@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import AttemptOutcome, JobStatus
-from app.contract.messages import FinishedLine
-from app.db import attempts, checkpoints, events, models
+from app.contract.messages import FinishedLine, PredictedLine
+from app.contract.predictions import PREDICTIONS_NAME
+from app.contract.specs.job import TRAINING_KINDS
+from app.db import artifacts, attempts, checkpoints, events, models
 from app.db.attempts import Claim, Room
 from app.db.session import Database, now
-from app.db.tables import CheckpointRow, JobRow
+from app.db.tables import JobRow
 from app.settings import Settings
 from app.storage import ArtifactStore
 from worker.supervisor.child import UnreadableLine
@@ -26,11 +28,11 @@ from worker.supervisor.failures import AttemptFailed, disk_full
 from worker.supervisor.lease import LeaseKeeper, LeaseLost, LeaseTimes
 from worker.supervisor.memory import count_oom_kills, ran_out_of_memory
 from worker.supervisor.overfitting_report import write_overfitting_report
-from worker.supervisor.prepare import OUTPUT_FOLDER, Preparation, Prepared, resolved_of, spec_of
+from worker.supervisor.prepare import OUTPUT_FOLDER, Preparation, Prepared, resolved_of, spec_of, training_spec_of
 from worker.supervisor.progress import finished as finished_progress
 from worker.supervisor.publish import LOG_ARTIFACT, PublishedArtifact, Publisher
-from worker.supervisor.record import record_artifact
-from worker.supervisor.reports import Reports
+from worker.supervisor.record import forget_parts, record_artifact
+from worker.supervisor.reports import Reports, Terms, delete_unneeded
 from worker.supervisor.scratch import Scratch
 from worker.supervisor.smaller_batches import smaller_batches
 from worker.supervisor.spares import Spares
@@ -116,15 +118,19 @@ class _Attempt:
             return _failed(failure_of_disk) if failure_of_disk else _broken(error)
 
     def conclude(self, end: AttemptEnd) -> JobStatus:
-        """Write the attempt's end, and with a success its model, in one transaction. Raises LeaseLost."""
+        """Write the attempt's end, and with a success its result, in one transaction. Raises LeaseLost."""
         files = self._publish_files()
 
-        def apply(session: Session, row: JobRow) -> JobStatus:
+        def apply(session: Session, row: JobRow) -> tuple[JobStatus, list[str]]:
             for file in files:
                 record_artifact(session, row, file)
-            return self._write_end(session, row, end)
+            status = self._write_end(session, row, end)
+            return status, forget_parts(session, row) if status is JobStatus.SUCCEEDED else []
 
-        return self.lease.write(apply)
+        status, joined = self.lease.write(apply)
+        for key in joined:
+            delete_unneeded(self.runner.store, key)
+        return status
 
     def _prepare(self) -> Prepared:
         preparation = Preparation(
@@ -143,8 +149,7 @@ class _Attempt:
             self.runner.store,
             Publisher(self.runner.store, self.claim),
             output_dir=self.folder / OUTPUT_FOLDER,
-            training=prepared.assignment.spec.training,
-            resolved=resolved_of(self.job),
+            terms=Terms.of(prepared.assignment),
             resumed=prepared.resumed,
             on_training=self.runner.spares.refill,
         )
@@ -171,13 +176,8 @@ class _Attempt:
 
     def _write_end(self, session: Session, row: JobRow, end: AttemptEnd) -> JobStatus:
         changes: dict[str, Any] = {}
-        finished = end.finished
-        if finished is not None and row.status != JobStatus.CANCELLING:
-            checkpoint = checkpoints.get(session, row.id, finished.model_step)
-            if checkpoint is None:
-                end = AttemptEnd(AttemptOutcome.LOST, detail="the checkpoint of its result was not kept")
-            else:
-                changes = self._register(session, row, checkpoint, finished)
+        if end.finished is not None and row.status != JobStatus.CANCELLING:
+            end, changes = self._with_result(session, row, end, end.finished)
         if end.error is not None and end.error.code is ErrorCode.OUT_OF_MEMORY and row.status != JobStatus.CANCELLING:
             end, changes = self._after_want_of_memory(session, row, end.error)
         return attempts.conclude(
@@ -191,30 +191,36 @@ class _Attempt:
             **changes,
         )
 
-    def _register(
-        self, session: Session, row: JobRow, checkpoint: CheckpointRow, finished: FinishedLine
-    ) -> dict[str, Any]:
-        """Make the model; what the job's success changes in its row."""
+    def _with_result(
+        self, session: Session, row: JobRow, end: AttemptEnd, finished: FinishedLine | PredictedLine
+    ) -> tuple[AttemptEnd, dict[str, Any]]:
+        """The end to write, and what a success changes in the job's row."""
+        if isinstance(finished, PredictedLine):
+            if artifacts.get(session, row.id, PREDICTIONS_NAME) is None:
+                return AttemptEnd(AttemptOutcome.LOST, detail="the file of its result was not kept"), {}
+            self._tell(session, _told_prediction(finished))
+            return end, {"progress": finished_progress(row.progress, finished.num_records)}
+        checkpoint = checkpoints.get(session, row.id, finished.model_step)
+        if checkpoint is None:
+            return AttemptEnd(AttemptOutcome.LOST, detail="the checkpoint of its result was not kept"), {}
         model = models.register_checkpoint(session, row, checkpoint, finished.model, now(session))
-        self._tell_finish(session, finished)
-        return {"model_id": model.id, "progress": finished_progress(row.progress, finished.step)}
+        self._tell(session, _told_training(finished))
+        return end, {"model_id": model.id, "progress": finished_progress(row.progress, finished.step)}
 
     def _after_want_of_memory(
         self, session: Session, row: JobRow, error: JobError
     ) -> tuple[AttemptEnd, dict[str, Any]]:
         """The end to write, and what it changes in the job's row."""
-        next_try = smaller_batches(error, spec_of(row).training, resolved_of(row))
+        if row.kind not in TRAINING_KINDS:
+            return AttemptEnd(AttemptOutcome.FAILED, error=error, detail=error.message), {}
+        next_try = smaller_batches(error, training_spec_of(row).training, resolved_of(row))
         if isinstance(next_try, JobError):
             return AttemptEnd(AttemptOutcome.FAILED, error=next_try, detail=next_try.message), {}
         events.append(session, row.id, "warning", {"message": next_try.warning}, now(session))
         end = AttemptEnd(AttemptOutcome.OUT_OF_MEMORY, detail=error.message)
         return end, {"resolved": next_try.resolved.model_dump(mode="json")}
 
-    def _tell_finish(self, session: Session, finished: FinishedLine) -> None:
-        reason = "stopped early" if finished.reason == "early_stopping" else "ran its whole duration"
-        message = (
-            f"Training {reason}: {finished.step} steps; the model is the checkpoint of step {finished.model_step}."
-        )
+    def _tell(self, session: Session, message: str) -> None:
         events.append(session, self.job.id, "log", {"level": "info", "message": message}, now(session))
 
     def _warn(self, message: str) -> None:
@@ -258,6 +264,18 @@ def claim_next(
             session, owner=owner, devices=devices, lease_seconds=lease_seconds, room=room, max_running=max_running
         )
     return None if job is None else (job, claimed_at)
+
+
+def _told_training(finished: FinishedLine) -> str:
+    reason = "stopped early" if finished.reason == "early_stopping" else "ran its whole duration"
+    return f"Training {reason}: {finished.step} steps; the model is the checkpoint of step {finished.model_step}."
+
+
+def _told_prediction(finished: PredictedLine) -> str:
+    refused = f"; the model refused {finished.num_errors:,} of them" if finished.num_errors else ""
+    return (
+        f"{finished.num_records:,} records have been asked{refused}. The answers are the artifact {PREDICTIONS_NAME}."
+    )
 
 
 def _failed(failure: AttemptFailed) -> AttemptEnd:

@@ -1,10 +1,11 @@
 """Errors of a run, told as the API tells them."""
 
 import errno
+from http import HTTPStatus
 
 import torch
 
-from app.contract.errors import ErrorCode, JobError
+from app.contract.errors import ErrorCode, JobError, ServiceError
 from app.contract.job import Fault
 from app.records import InvalidDataset
 from worker.data.failures import BadData
@@ -33,16 +34,19 @@ def job_error(error: Exception) -> JobError:
     match error:
         case BadData() | InvalidDataset():
             return JobError(code=ErrorCode.BAD_DATA, message=str(error), fault=Fault.USER)
+        case ServiceError():
+            fault = Fault.USER if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else Fault.INFRASTRUCTURE
+            return JobError(code=error.code, message=error.detail, fault=fault)
         case LossNotFinite():
             return JobError(code=ErrorCode.LOSS_NOT_FINITE, message=str(error), fault=Fault.USER)
         case _ if _is_out_of_memory(error):
-            message = f"Training ran out of memory ({_short(error)})."
+            message = f"The job ran out of memory ({_short(error)})."
             return JobError(code=ErrorCode.OUT_OF_MEMORY, message=message, fault=Fault.USER)
         case _ if _is_full_disk(error):
-            message = f"The disk is full ({_short(error)}). The checkpoints written before are kept."
+            message = f"The disk is full ({_short(error)}). What was kept before stays."
             return JobError(code=ErrorCode.DISK_FULL, message=message, fault=Fault.INFRASTRUCTURE)
         case _:
-            message = f"Training ended with an unexpected {_short(error)}"
+            message = f"The job ended with an unexpected {_short(error)}"
             return JobError(code=ErrorCode.TRAINING_CRASHED, message=message, fault=Fault.INFRASTRUCTURE)
 
 

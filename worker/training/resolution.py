@@ -3,7 +3,7 @@
 import math
 
 from app.contract.messages import Resolved
-from app.contract.specs import JobSpec
+from app.contract.specs import TrainingSpec
 from app.contract.specs.training import Duration
 from worker.data.failures import BadData
 from worker.training.precision import choose_compile, choose_device, choose_precision
@@ -14,7 +14,7 @@ EVALUATIONS = 10
 FLOPS_PER_PARAMETER = 6
 
 
-def resolve(spec: JobSpec, method: Method) -> Resolved:
+def resolve(spec: TrainingSpec, method: Method) -> Resolved:
     """Raises BadData where the duration counts tokens and the method does not."""
     options, data = spec.training, method.train_data
     total_steps = steps_of(options.duration, data)

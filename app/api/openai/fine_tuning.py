@@ -1,4 +1,4 @@
-"""`/openai/v1/fine_tuning/jobs`: jobs of every kind. The files beside this translate."""
+"""`/openai/v1/fine_tuning/jobs`: jobs of every kind that trains. The files beside this translate."""
 
 from dataclasses import replace
 from http import HTTPStatus
@@ -23,6 +23,8 @@ from app.api.openai.fine_tuning_views import (
     step_of,
 )
 from app.contract.base import PlainText
+from app.contract.errors import NotFound
+from app.contract.specs.job import TRAINING_KINDS
 from app.services.datasets import Datasets
 from app.services.jobs import JobFilters, Jobs, JobView
 from app.services.jobs.events import JobEvents
@@ -79,10 +81,11 @@ def list_openai_jobs(
     limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = DEFAULT_JOBS,
     after: After = None,
 ) -> ItemList[FineTuningJob]:
-    """The project's jobs of every kind, the newest first. `metadata[<key>]=<value>` filters by metadata; the filters of
+    """The project's jobs that train, the newest first. `metadata[<key>]=<value>` filters by metadata; the filters of
     `GET /v1/jobs` come by `extra_query`.
     """
-    wanted = replace(filters, metadata={**filters.metadata, **metadata})
+    kinds = [kind for kind in TRAINING_KINDS if filters.kinds is None or kind in filters.kinds]
+    wanted = replace(filters, kinds=kinds, metadata={**filters.metadata, **metadata})
     with locations({"cursor": "after"}):
         page = jobs.page(caller.project_id, wanted, after, limit)
     return ItemList(data=[job_of(view, caller.project_id) for view in page.data], has_more=page.next_cursor is not None)
@@ -91,25 +94,28 @@ def list_openai_jobs(
 @router.get("/{job_id}", responses=NOT_FOUND)
 def get_openai_job(job_id: JobId, caller: Reader, jobs: JobsService) -> FineTuningJob:
     """One job: what was asked for, how far it is, and what came of it."""
-    return job_of(jobs.get(caller.project_id, job_id), caller.project_id)
+    return job_of(_that_trains(jobs, caller.project_id, job_id), caller.project_id)
 
 
 @router.post("/{job_id}/cancel", responses=WRONG_STATE)
 def cancel_openai_job(job_id: JobId, caller: Writer, jobs: JobsService) -> FineTuningJob:
     """Stop a job for good."""
-    return job_of(jobs.cancel(caller.project_id, job_id), caller.project_id)
+    job = _that_trains(jobs, caller.project_id, job_id)
+    return job_of(jobs.cancel(caller.project_id, job.id), caller.project_id)
 
 
 @router.post("/{job_id}/pause", responses=WRONG_STATE)
 def pause_openai_job(job_id: JobId, caller: Writer, jobs: JobsService) -> FineTuningJob:
     """Stop a job behind a checkpoint until it is resumed."""
-    return job_of(jobs.pause(caller.project_id, job_id), caller.project_id)
+    job = _that_trains(jobs, caller.project_id, job_id)
+    return job_of(jobs.pause(caller.project_id, job.id), caller.project_id)
 
 
 @router.post("/{job_id}/resume", responses=WRONG_STATE)
 def resume_openai_job(job_id: JobId, caller: Writer, jobs: JobsService) -> FineTuningJob:
     """Queue a paused job again."""
-    return job_of(jobs.resume(caller.project_id, job_id), caller.project_id)
+    job = _that_trains(jobs, caller.project_id, job_id)
+    return job_of(jobs.resume(caller.project_id, job.id), caller.project_id)
 
 
 @router.get("/{job_id}/events", responses=NOT_FOUND)
@@ -117,13 +123,14 @@ def list_openai_job_events(
     *,
     job_id: JobId,
     caller: Reader,
+    jobs: JobsService,
     events: Annotated[JobEvents, Depends(get_job_events)],
     limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = DEFAULT_EVENTS,
     after: After = None,
 ) -> ItemList[FineTuningEvent]:
     """What has happened to a job, the newest first."""
     with locations({"cursor": "after"}):
-        page = events.newest(caller.project_id, job_id, after, limit)
+        page = events.newest(caller.project_id, _that_trains(jobs, caller.project_id, job_id).id, after, limit)
     return ItemList(data=[event_of(view) for view in page.data], has_more=page.next_cursor is not None)
 
 
@@ -132,6 +139,7 @@ def list_openai_job_checkpoints(
     *,
     job_id: JobId,
     caller: Reader,
+    jobs: JobsService,
     results: Annotated[JobResults, Depends(get_results)],
     limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = DEFAULT_CHECKPOINTS,
     after: After = None,
@@ -139,6 +147,15 @@ def list_openai_job_checkpoints(
     """The checkpoints that a job keeps, the newest first."""
     with locations({"cursor": "after"}):
         below = step_of(after)
-    kept = results.checkpoints(caller.project_id, job_id).data[::-1]
-    rest = [checkpoint_of(view, job_id) for view in kept if below is None or view.step < below]
+    job = _that_trains(jobs, caller.project_id, job_id)
+    kept = results.checkpoints(caller.project_id, job.id).data[::-1]
+    rest = [checkpoint_of(view, job.id) for view in kept if below is None or view.step < below]
     return ItemList(data=rest[:limit], has_more=len(rest) > limit)
+
+
+def _that_trains(jobs: Jobs, project_id: str, job_id: str) -> JobView:
+    """This API knows no jobs but those. Raises NotFound."""
+    view = jobs.get(project_id, job_id)
+    if view.kind not in TRAINING_KINDS:
+        raise NotFound(f"The job {job_id} is no fine-tuning job, but a {view.kind}. It stands at /v1/jobs/{job_id}.")
+    return view

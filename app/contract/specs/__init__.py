@@ -1,5 +1,25 @@
 """Job specifications: what a user may ask for, and nothing about how it is done."""
 
-from app.contract.specs.job import FinetuneSpec, JobSpec, PretrainSpec, job_spec_adapter
+from app.contract.specs.job import (
+    AnySpec,
+    BatchPredictOptions,
+    BatchPredictSpec,
+    FinetuneSpec,
+    JobSpec,
+    PretrainSpec,
+    TrainingSpec,
+    job_spec_adapter,
+    training_spec_adapter,
+)
 
-__all__ = ["FinetuneSpec", "JobSpec", "PretrainSpec", "job_spec_adapter"]
+__all__ = [
+    "AnySpec",
+    "BatchPredictOptions",
+    "BatchPredictSpec",
+    "FinetuneSpec",
+    "JobSpec",
+    "PretrainSpec",
+    "TrainingSpec",
+    "job_spec_adapter",
+    "training_spec_adapter",
+]

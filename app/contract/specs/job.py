@@ -1,10 +1,11 @@
-"""JobSpec: what a user asks for. A union on `kind`, each side holding a union on `method.type`."""
+"""JobSpec: what a user asks for. A union on `kind`; each side that trains holds a union on `method.type`."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
 from app.contract.base import Contract, PlainText
+from app.contract.inference import Operation
 from app.contract.specs.methods import TRAINING_DEFAULTS, FinetuneMethod, PretrainMethod
 from app.contract.specs.strategies import FullStrategy, Strategy
 from app.contract.specs.training import DATASET_ID_PATTERN, TrainingOptions
@@ -29,11 +30,14 @@ class Resources(Contract):
 class _Job(Contract):
     name: Annotated[PlainText, Field(min_length=1, max_length=200)] | None = None
     dataset: Annotated[str, Field(pattern=DATASET_ID_PATTERN)]
-    training: TrainingOptions = TrainingOptions()
     resources: Resources = Resources()
     priority: Annotated[int, Field(ge=-1_000, le=1_000, description="Of the project's jobs, higher runs first.")] = 0
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] = {}
     webhook: Webhook | None = Field(default=None, description="Told of this job, beside the project's webhooks.")
+
+
+class _Training(_Job):
+    training: TrainingOptions = TrainingOptions()
 
     @model_validator(mode="before")
     @classmethod
@@ -41,12 +45,12 @@ class _Job(Contract):
         return fill_training_defaults(data)
 
 
-class PretrainSpec(_Job):
+class PretrainSpec(_Training):
     kind: Literal["pretrain"]
     method: PretrainMethod
 
 
-class FinetuneSpec(_Job):
+class FinetuneSpec(_Training):
     kind: Literal["finetune"]
     parent: Annotated[PlainText, Field(min_length=1, max_length=200, description="A job id, a model id or an alias.")]
     method: FinetuneMethod
@@ -56,8 +60,30 @@ class FinetuneSpec(_Job):
     strategy: Strategy = FullStrategy()
 
 
-JobSpec = Annotated[PretrainSpec | FinetuneSpec, Field(discriminator="kind")]
-job_spec_adapter: TypeAdapter[PretrainSpec | FinetuneSpec] = TypeAdapter(JobSpec)
+class BatchPredictOptions(_Job):
+    """A model's answers to all records of a data set."""
+
+    operation: Annotated[Operation, Field(strict=False)] | None = Field(
+        default=None, description="Default: the first of predict, generate and embed that the model and the data allow."
+    )
+    parameters: dict[str, Any] = Field(
+        default={},
+        description="As of the operation. Where a text is generated, record i draws by a seed made of `seed` (default "
+        "0) and i.",
+    )
+
+
+class BatchPredictSpec(BatchPredictOptions):
+    kind: Literal["batch_predict"]
+    model: Annotated[PlainText, Field(min_length=1, max_length=200, description="A model id or an alias.")]
+
+
+AnySpec = PretrainSpec | FinetuneSpec | BatchPredictSpec
+TRAINING_KINDS = ("pretrain", "finetune")
+TrainingSpec = Annotated[PretrainSpec | FinetuneSpec, Field(discriminator="kind")]
+training_spec_adapter: TypeAdapter[PretrainSpec | FinetuneSpec] = TypeAdapter(TrainingSpec)
+JobSpec = Annotated[AnySpec, Field(discriminator="kind")]
+job_spec_adapter: TypeAdapter[AnySpec] = TypeAdapter(JobSpec)
 
 
 def named_step(checkpoint: str | None) -> int | None:

@@ -88,7 +88,7 @@ def check_validation(dataset: DatasetRow, validation: DatasetRow) -> None:
     if not dataset_fits(dataset.kind, validation.kind):
         raise _refused(
             f"The validation data set {validation.id} is of kind {validation.kind}, and the data set {dataset.id} of "
-            f"kind {dataset.kind}. Give one of kind {_listed(_accepted([dataset.kind]))}.",
+            f"kind {dataset.kind}. Give one of kind {listed(_accepted([dataset.kind]))}.",
             ErrorCode.DATASET_INCOMPATIBLE,
             location,
         )
@@ -136,14 +136,14 @@ def _check_shape(wanted: tuple[int, ...] | None, whose: str, dataset: DatasetRow
     if wanted is None or found is None or wanted == found:
         return
     raise _refused(
-        f"An example of {dataset.id} has {_told_shape(found)}; {whose} reads {_told_shape(wanted)}. "
-        f"Give a data set whose examples have {_told_shape(wanted)}.",
+        f"An example of {dataset.id} has {told_shape(found)}; {whose} reads {told_shape(wanted)}. "
+        f"Give a data set whose examples have {told_shape(wanted)}.",
         ErrorCode.PARENT_INCOMPATIBLE if location == "dataset" else ErrorCode.DATASET_INCOMPATIBLE,
         location,
     )
 
 
-def _told_shape(shape: tuple[int, ...]) -> str:
+def told_shape(shape: tuple[int, ...]) -> str:
     """`4 features`, or `1x8x8 pixels`."""
     return f"{shape[0]} features" if len(shape) == 1 else f"{'x'.join(map(str, shape))} pixels"
 
@@ -154,7 +154,7 @@ def _parent_incompatible(spec: FinetuneSpec, parent: Inheritance, parent_name: s
         for kind, method in METHOD_TRAITS
         if kind == spec.kind and fits((kind, method), parent.body, parent.method)
     )
-    from_this_parent = f"From this parent: {_listed(would_fit)}." if would_fit else "No method fits this parent."
+    from_this_parent = f"From this parent: {listed(would_fit)}." if would_fit else "No method fits this parent."
     return _refused(
         f"{spec.method.type} cannot start from {parent_name}: that is a model of the method {parent.method}, which "
         f"reads {_TOLD[parent.body.input]} and gives {_GIVEN[parent.body.granularity]}; {spec.method.type} takes "
@@ -168,10 +168,10 @@ def _parents_of(spec: FinetuneSpec) -> str:
     """`a parent of the method gan`, or what its body must be."""
     traits = METHOD_TRAITS[spec.kind, spec.method.type]
     if traits.parent_methods is not None:
-        return f"a parent of the method {_listed(sorted(traits.parent_methods))}"
+        return f"a parent of the method {listed(sorted(traits.parent_methods))}"
     return (
-        f"a parent that reads {_listed([_TOLD[read] for read in traits.dataset_kinds])} and gives "
-        f"{_listed([_GIVEN[granularity] for granularity in sorted(traits.granularities)])}"
+        f"a parent that reads {listed([_TOLD[read] for read in traits.dataset_kinds])} and gives "
+        f"{listed([_GIVEN[granularity] for granularity in sorted(traits.granularities)])}"
     )
 
 
@@ -198,7 +198,7 @@ def _check_pooling(method: Classification, body: BodyDescription, parent_name: s
 
 def _dataset_incompatible(doing: str, wanted: Collection[str], dataset: DatasetRow) -> InvalidRequest:
     return _refused(
-        f"{doing} takes a data set of kind {_listed(_accepted(wanted))}; {dataset.id} is of kind {dataset.kind}.",
+        f"{doing} takes a data set of kind {listed(_accepted(wanted))}; {dataset.id} is of kind {dataset.kind}.",
         ErrorCode.DATASET_INCOMPATIBLE,
         "dataset",
     )
@@ -208,7 +208,7 @@ def _accepted(kinds: Collection[str]) -> list[str]:
     return sorted(accepted for kind in kinds for accepted in DATASET_KIND_COVERS.get(kind, {kind}))
 
 
-def _listed(names: Collection[str]) -> str:
+def listed(names: Collection[str]) -> str:
     """`a`, `a or b`, `a, b or c`."""
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.contract.errors import Conflict
 from app.contract.job import TERMINAL, JobStatus
-from app.db import datasets, jobs
+from app.db import datasets, jobs, models
 from app.db.tables import JobRow
 
 S = JobStatus
@@ -55,7 +55,7 @@ def retried(session: Session, row: JobRow) -> Move:
     """Back into the queue; or, where the parent is not there yet, back to waiting for it."""
     if row.status not in (S.FAILED, S.CANCELLED):
         raise _conflict(row, "retried", "only a failed or a cancelled job can be")
-    _check_data(session, row)
+    _check_needs(session, row)
     fresh = {
         "error": None,
         "finished_at": None,
@@ -80,14 +80,17 @@ def retried(session: Session, row: JobRow) -> Move:
     return Move(S.WAITING, fresh)
 
 
-def _check_data(session: Session, row: JobRow) -> None:
-    """Nothing holds the data of a job that has ended. What it needs again is held until this transaction ends."""
+def _check_needs(session: Session, row: JobRow) -> None:
+    """Nothing holds what a job needs that has ended. What it needs again is held until this transaction ends."""
     for dataset_id in filter(None, (row.dataset_id, row.validation_dataset_id)):
         if datasets.get(session, row.project_id, dataset_id, lock="share") is None:
             raise Conflict(
-                f"The job {row.id} trains on the data set {dataset_id}, which was deleted. "
+                f"The job {row.id} reads the data set {dataset_id}, which was deleted. "
                 "Upload the data again and ask for a new job."
             )
+    model_id = row.parent_model_id
+    if model_id is not None and models.get(session, row.project_id, model_id, lock="share") is None:
+        raise Conflict(f"The job {row.id} needs the model {model_id}, which was deleted. Ask for a new job.")
 
 
 def _asked(request: StopRequest, to: JobStatus) -> Move:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
 from app.contract.job import TERMINAL, JobStatus
 from app.contract.model_folder import ModelDescription
-from app.contract.specs.job import FinetuneSpec, PretrainSpec, job_spec_adapter, named_step
+from app.contract.specs.job import TRAINING_KINDS, FinetuneSpec, PretrainSpec, named_step, training_spec_adapter
 from app.contract.specs.methods import Autoencoder
 from app.db import checkpoints, jobs, models
 from app.db.tables import DatasetRow, JobRow, ModelRow
@@ -49,6 +49,12 @@ def find_parent(session: Session, project_id: str, spec: FinetuneSpec) -> Parent
 
 def _parent_job(session: Session, job: JobRow, spec: FinetuneSpec) -> Parent:
     name, status = f"the job {job.id}", JobStatus(job.status)
+    if job.kind not in TRAINING_KINDS:
+        raise _refused(
+            f"The parent {job.id} is a batch prediction, which makes no model. The model that it asks is "
+            f"{job.parent_model_id}: name that.",
+            ErrorCode.PARENT_INCOMPATIBLE,
+        )
     if status is JobStatus.SUCCEEDED:
         return Parent(name, _of_model(_result(session, job, spec)), job.id)
     if status in TERMINAL:
@@ -95,7 +101,7 @@ def _of_job(session: Session, job: JobRow) -> Inheritance:
 
 def _origin(session: Session, job: JobRow) -> Inheritance:
     while job.model_id is None:
-        spec = job_spec_adapter.validate_python(job.spec)
+        spec = training_spec_adapter.validate_python(job.spec)
         if isinstance(spec, PretrainSpec):
             variational = isinstance(spec.method, Autoencoder) and spec.method.variational is not None
             body = pretrained_body(spec, session.get_one(DatasetRow, job.dataset_id))

@@ -1,4 +1,4 @@
-"""What a spec comes to: every check that needs no data and no training, and the sizes that follow. Writes nothing."""
+"""What a training comes to: every check that needs no data and no step, and the sizes that follow. Writes nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.methods import Classification, SequenceLabeling
 from app.contract.specs.strategies import GradualUnfreezingStrategy, Strategy
 from app.contract.specs.training import Duration
-from app.db import datasets
 from app.db.tables import DatasetRow
 from app.services.jobs.augmentation import check_augmentation
 from app.services.jobs.bodies import check_finetune, check_validation, num_outputs, pretrained_body
+from app.services.jobs.datasets import find_dataset
 from app.services.jobs.parents import Parent, find_parent
 from app.services.jobs.strategies import check_strategy
 from app.services.webhooks import check_address
@@ -44,7 +44,7 @@ class Plan:
 def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, settings: Settings) -> Plan:
     """Raises InvalidRequest, naming the field, the value and the remedy. What the job will need, its data sets and its
     parent, is held against deletion until the transaction ends."""
-    dataset = _dataset(session, project_id, spec.dataset, "dataset")
+    dataset = find_dataset(session, project_id, spec.dataset, "dataset")
     parent = None
     if isinstance(spec, FinetuneSpec):
         parent = find_parent(session, project_id, spec)
@@ -54,19 +54,12 @@ def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, s
     else:
         body = pretrained_body(spec, dataset)
     if validation_id := spec.training.validation_dataset:
-        check_validation(dataset, _dataset(session, project_id, validation_id, "training.validation_dataset"))
+        check_validation(dataset, find_dataset(session, project_id, validation_id, "training.validation_dataset"))
     if spec.webhook is not None:
         check_address(spec.webhook, settings, "webhook.url")
     _check_durations(spec, body)
     check_augmentation(spec, body)
     return _sized(spec, dataset, parent, body, settings)
-
-
-def _dataset(session: Session, project_id: str, dataset_id: str, location: str) -> DatasetRow:
-    row = datasets.get(session, project_id, dataset_id, lock="share")
-    if row is None:
-        raise _refused(f"There is no data set {dataset_id!r}. Upload one to /v1/datasets.", location)
-    return row
 
 
 def _check_durations(spec: PretrainSpec | FinetuneSpec, body: BodyDescription) -> None:

@@ -5,12 +5,12 @@ Nothing here runs a job. A change is committed before a trainer is told to look.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
 from app.contract.job import TERMINAL, JobStatus
-from app.contract.specs.job import FinetuneSpec, PretrainSpec
+from app.contract.specs import AnySpec, BatchPredictSpec, FinetuneSpec
 from app.db import jobs, usage, workers
 from app.db.ids import new_id
 from app.db.jobs import JobFilters
@@ -18,6 +18,7 @@ from app.db.session import Database, now
 from app.db.tables import JobRow
 from app.dispatch import queues_for
 from app.services.idempotency import Record
+from app.services.jobs.batch_prediction import PlannedPrediction, plan_prediction
 from app.services.jobs.control import Move, cancelled, paused, resumed, retried
 from app.services.jobs.disk import disk_need
 from app.services.jobs.lookup import job_of
@@ -42,9 +43,7 @@ class Jobs:
     dispatcher: Wakes
     settings: Settings
 
-    def submit(
-        self, project_id: str, spec: PretrainSpec | FinetuneSpec, record: Record[JobView] | None = None
-    ) -> JobView:
+    def submit(self, project_id: str, spec: AnySpec, record: Record[JobView] | None = None) -> JobView:
         """Check all that can be known now, then queue the job. Raises InvalidRequest and QuotaExceeded; then nothing
         is stored.
 
@@ -52,7 +51,7 @@ class Jobs:
         stands or falls with it. So no crash can leave a job without its answer, and a repetition never makes a second.
         """
         with self.database.transaction() as session:
-            row = _row(project_id, plan(session, project_id, spec, self.settings))
+            row = self._planned(session, project_id, spec)
             row.created_at = now(session)
             row.queued_at = row.created_at if row.status == JobStatus.QUEUED else None
             check_queue(session, project_id, self.settings.max_queued_jobs)
@@ -93,6 +92,11 @@ class Jobs:
         """From the last good checkpoint, with a fresh allowance of lost attempts and of time."""
         return self._moved(project_id, job_id, retried)
 
+    def _planned(self, session: Session, project_id: str, spec: AnySpec) -> JobRow:
+        if isinstance(spec, BatchPredictSpec):
+            return _prediction_row(project_id, plan_prediction(session, project_id, spec, self.settings))
+        return _training_row(project_id, plan(session, project_id, spec, self.settings))
+
     def _moved(self, project_id: str, job_id: str, decide: Callable[[Session, JobRow], Move | None]) -> JobView:
         """Decide under the row's lock, so that nothing comes between. Raises Conflict as `decide` does."""
         with self.database.transaction() as session:
@@ -128,25 +132,51 @@ def _views(session: Session, rows: Sequence[JobRow]) -> list[JobView]:
     return [view_of(row, positions.get(row.id)) for row in rows]
 
 
-def _row(project_id: str, planned: Plan) -> JobRow:
+def _training_row(project_id: str, planned: Plan) -> JobRow:
     spec, parent, need = planned.spec, planned.parent, disk_need(planned)
-    return JobRow(
-        id=new_id("job"),
-        project_id=project_id,
-        kind=spec.kind,
+    return _row(
+        project_id,
+        spec,
+        status=JobStatus.WAITING if parent and parent.waits else JobStatus.QUEUED,
         method=spec.method.type,
-        name=spec.name,
-        job_metadata=spec.metadata,
-        status=(JobStatus.WAITING if parent and parent.waits else JobStatus.QUEUED).value,
-        spec=spec.model_dump(mode="json"),
-        dataset_id=spec.dataset,
         validation_dataset_id=spec.training.validation_dataset,
         parent_ref=spec.parent if isinstance(spec, FinetuneSpec) else None,
         parent_job_id=parent.job_id if parent else None,
         device=spec.resources.device,
-        priority=spec.priority,
         store_bytes=need.store_bytes,
         scratch_bytes=need.scratch_bytes,
         progress={},
+    )
+
+
+def _prediction_row(project_id: str, planned: PlannedPrediction) -> JobRow:
+    """The model is pinned at once: whatever becomes of its alias, all records are answered by this one. How much the
+    answers will take is not known."""
+    spec, dataset, model = planned.spec, planned.dataset, planned.model
+    return _row(
+        project_id,
+        spec,
+        status=JobStatus.QUEUED,
+        method=model.method,
+        parent_ref=spec.model,
+        parent_model_id=model.id,
+        device="cpu",
+        scratch_bytes=dataset.size_bytes + model.size_bytes,
+        progress={"step": 0, "total_steps": dataset.num_examples, "fraction": 0.0},
+    )
+
+
+def _row(project_id: str, spec: AnySpec, *, status: JobStatus, **columns: Any) -> JobRow:
+    return JobRow(
+        id=new_id("job"),
+        project_id=project_id,
+        kind=spec.kind,
+        name=spec.name,
+        job_metadata=spec.metadata,
+        status=status.value,
+        spec=spec.model_dump(mode="json"),
+        dataset_id=spec.dataset,
+        priority=spec.priority,
         metrics={},
+        **columns,
     )

@@ -11,6 +11,8 @@ import { EventStream } from "./stream.js";
 
 const MAX_POINTS = 2000;
 const MAX_EVENTS = 1000;
+const ANSWERS = "predictions.jsonl";
+const PARTS = "predictions/";
 const OVERFITTING = "overfitting-report.json";
 const VERDICTS = { overfits: "It overfits", does_not_overfit: "It does not overfit", still_learning: "It is still learning", not_judged: "Not judged" };
 const REFRESH_MILLISECONDS = 1000;
@@ -28,6 +30,7 @@ const DANGEROUS = new Set(["cancel", "delete"]);
 const state = pageState();
 let { job, checkpoints, artifacts } = state;
 const address = `/v1/jobs/${job.id}`;
+const trains = job.kind !== "batch_predict";
 const series = new Map();
 const lossChart = new Chart(byId("loss"), "Loss");
 const otherChart = new Chart(byId("others"), "Measure", 180);
@@ -50,8 +53,9 @@ function showActions() {
     .map(([action, { name }]) => h("button", { type: "button", "data-action": action, class: DANGEROUS.has(action) ? "danger" : null }, name));
   const links = [
     job.model_id && h("a", { class: "button primary", href: `/models/${job.model_id}` }, "Open the model"),
-    !["failed", "cancelled"].includes(job.status) && h("a", { class: "button", href: `/jobs/new?parent=${job.id}` }, "Fine-tune this"),
-    h("a", { class: "button", href: `/jobs/new?clone=${job.id}` }, "Clone"),
+    artifacts.some(({ name }) => name === ANSWERS) && h("a", { class: "button primary", href: `${address}/artifacts/${ANSWERS}`, download: true }, "Download the answers"),
+    trains && !["failed", "cancelled"].includes(job.status) && h("a", { class: "button", href: `/jobs/new?parent=${job.id}` }, "Fine-tune this"),
+    trains && h("a", { class: "button", href: `/jobs/new?clone=${job.id}` }, "Clone"),
   ];
   const shown = [...links.filter(Boolean), ...buttons];
   const before = [...byId("actions").children].map((element) => element.textContent).join();
@@ -65,7 +69,7 @@ byId("actions").addEventListener("click", async ({ target }) => {
     await deleteAfterAsking(target, { what: "job", address, home: "/" });
     return;
   }
-  const told = ["It stops for good and keeps its checkpoints. It can be retried from the last of them."];
+  const told = ["It stops for good and keeps what it has done. It can be retried from there."];
   if (action === "cancel" && !(await confirmed("Cancel this job?", told, "Cancel the job"))) return;
   await attempt(target, async () => {
     job = await call("POST", `${address}/${action}`);
@@ -87,7 +91,7 @@ function showNotes() {
   }
   if (job.status === "waiting") notes.push(h("p", { class: "note" }, "It waits for its parent to finish."));
   if (job.queue_position) notes.push(h("p", { class: "note" }, `It is number ${job.queue_position} in the queue. `, h("a", { href: "/workers" }, "Which workers are alive?")));
-  if (job.attempt > 1) notes.push(h("p", { class: "note warn" }, `This is attempt ${job.attempt}: it went on from the last verified checkpoint.`));
+  if (job.attempt > 1) notes.push(h("p", { class: "note warn" }, `This is attempt ${job.attempt}: it went on from what was kept last.`));
   byId("notes").replaceChildren(...notes);
   byId("notes").style.marginBottom = notes.length ? "1rem" : "0";
 }
@@ -104,9 +108,10 @@ function showFigures() {
   const best = lowest(series.get("validation_loss") ?? []);
   byId("best").textContent = best ? figure(best[1]) : "–";
   byId("best-at").textContent = best ? `step ${whole(best[0])}` : "no evaluation yet";
-  const rate = examples ? examples / job.spec.training.batch_size : meanRate();
-  byId("rate").replaceChildren(rate ? rate.toLocaleString("en", { maximumSignificantDigits: 3 }) : "–", rate ? h("small", {}, " steps/s") : "");
-  byId("rate-more").textContent = tokens ? `${count(tokens)} tokens/s` : examples ? `${count(examples)} examples/s` : rate ? "on average" : "";
+  if (!trains) byId("refused").textContent = figure(job.metrics.errors);
+  const rate = examples ? examples / (trains ? job.spec.training.batch_size : 1) : meanRate();
+  byId("rate").replaceChildren(rate ? rate.toLocaleString("en", { maximumSignificantDigits: 3 }) : "–", rate ? h("small", {}, trains ? " steps/s" : " records/s") : "");
+  byId("rate-more").textContent = tokens ? `${count(tokens)} tokens/s` : examples && trains ? `${count(examples)} examples/s` : rate ? "on average" : "";
 }
 
 const secondsTaken = () => (new Date(job.finished_at) - new Date(job.started_at)) / 1000;
@@ -160,8 +165,13 @@ byId("checkpoints").addEventListener("click", async ({ target }) => {
 });
 
 function showArtifacts() {
-  const rows = artifacts.map((one) =>
+  const parts = artifacts.filter(({ name }) => name.startsWith(PARTS));
+  const rows = artifacts.filter((one) => !parts.includes(one)).map((one) =>
     h("tr", {}, h("td", {}, h("a", { href: `${address}/artifacts/${encodeURIComponent(one.name)}`, download: true }, one.name)), h("td", { class: "number nowrap" }, bytes(one.size_bytes))));
+  if (parts.length) {
+    const size = parts.reduce((sum, one) => sum + one.size_bytes, 0);
+    rows.push(h("tr", {}, h("td", {}, `the answers so far, in ${whole(parts.length)} parts`), h("td", { class: "number nowrap" }, bytes(size))));
+  }
   byId("artifacts").replaceChildren(rows.length ? h("table", {}, h("caption", { class: "hidden-text" }, "Files"), h("tbody", {}, rows)) : nothing("None yet."));
 }
 

@@ -128,7 +128,7 @@ def pinned_parent(database: Database) -> JobRow:
     ("filters", "make"),
     [
         (JobFilters(statuses=(JobStatus.FAILED, JobStatus.PAUSED)), lambda d: make_job(d, status=JobStatus.PAUSED)),
-        (JobFilters(kind="finetune"), lambda d: make_job(d, spec=finetune(d))),
+        (JobFilters(kinds=("finetune",)), lambda d: make_job(d, spec=finetune(d))),
         (JobFilters(method="classification"), lambda d: make_job(d, spec=finetune(d))),
         (JobFilters(parent="production"), named_parent),
         (JobFilters(parent="production"), pinned_parent),

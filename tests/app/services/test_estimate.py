@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.contract.errors import InvalidRequest
-from app.contract.specs.job import job_spec_adapter
+from app.contract.specs.job import training_spec_adapter
 from app.db.session import Database
 from app.db.tables import DEFAULT_PROJECT_ID, JobRow
 from app.services.estimate import Estimate, Estimates
@@ -21,7 +21,7 @@ def estimates(database: Database, settings: Settings) -> Estimates:
 
 
 def estimate(estimates: Estimates, spec: dict[str, Any]) -> Estimate:
-    return estimates.estimate(DEFAULT_PROJECT_ID, job_spec_adapter.validate_python(spec))
+    return estimates.estimate(DEFAULT_PROJECT_ID, training_spec_adapter.validate_python(spec))
 
 
 def autoencoder(dataset: str, **training: Any) -> dict[str, Any]:

@@ -5,7 +5,6 @@ The contract suite says so of every method and a killed process; here the superv
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from sqlalchemy import select
 from app.contract.job import JobStatus
 from app.db.tables import MetricRow
 from app.settings import Settings
-from tests.support.training_jobs import TrainingJobs
+from tests.support.training_jobs import TrainingJobs, training_process
 from tests.worker.supervisor.conftest import StartTrainer, language_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.databases("sqlite")]
@@ -60,20 +59,6 @@ def test_a_hand_over_to_another_number_of_threads_is_told(
     training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
     (warning,) = training_jobs.events(job_id, "warning")
     assert warning["message"].endswith("num_threads 1 then, 2 now.")
-
-
-def training_process(scratch: Path, job_id: str) -> int:
-    """The process that prints to the log of the job's attempt."""
-    (log,) = (scratch / "trainers").glob(f"*/{job_id}-*/training.log")
-    (pid,) = (int(process.name) for process in Path("/proc").glob("[0-9]*") if _prints_to(process, log))
-    return pid
-
-
-def _prints_to(process: Path, log: Path) -> bool:
-    try:
-        return (process / "fd/1").samefile(log)
-    except OSError:  # it has ended, or is another user's
-        return False
 
 
 def step_of(training_jobs: TrainingJobs, job_id: str) -> int:

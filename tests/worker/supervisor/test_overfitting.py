@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.contract.specs.job import FinetuneSpec, PretrainSpec, job_spec_adapter
+from app.contract.specs.job import FinetuneSpec, PretrainSpec, training_spec_adapter
 from app.contract.specs.training import Augmentation
 from worker.supervisor.overfitting import OverfittingReport, Point, as_markdown, judged
 from worker.supervisor.remedies import SUGGESTIONS, advice
@@ -17,7 +17,7 @@ RISING = [(20, 1.5), (40, 1.0), (60, 1.1), (80, 1.3), (100, 1.6)]
 def spec_of(method: str = "classification", kind: str = "finetune", **fields: Any) -> PretrainSpec | FinetuneSpec:
     named = {"kind": kind, "dataset": DATASET} | ({"parent": "parent"} if kind == "finetune" else {})
     options = fields.pop("options", {})
-    return job_spec_adapter.validate_python(named | {"method": {"type": method, **options}} | fields)
+    return training_spec_adapter.validate_python(named | {"method": {"type": method, **options}} | fields)
 
 
 def report_of(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.contract.specs.job import job_spec_adapter
+from app.contract.specs.job import training_spec_adapter
 from app.contract.specs.training import Duration
 from tests.worker.training.lines import Line, Points
 from worker.data.failures import BadData
@@ -55,7 +55,7 @@ def test_a_duration_in_tokens_needs_a_method_that_counts_them() -> None:
 def test_evaluations_and_checkpoints_come_ten_times_unless_told_otherwise(
     training: dict[str, Any], expected: tuple[int, int, int]
 ) -> None:
-    spec = job_spec_adapter.validate_python(
+    spec = training_spec_adapter.validate_python(
         {"kind": "pretrain", "dataset": "ds_" + "0" * 32, "method": {"type": "regression"}, "training": training}
     )
 

@@ -3,13 +3,13 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
 from app.contract.base import Contract
 from app.contract.errors import FieldError
-from app.contract.inference import TextPiece
+from app.contract.inference import TextPiece, TokenLogprob
 from worker.serving.device import Turns
 from worker.serving.errors import InvalidInput
 from worker.serving.generation.chat import ChatFormat
@@ -99,6 +99,19 @@ class TextGenerator:
         reason = "stop" if stream.stopped else prepared.tokens.finish_reason
         assert reason is not None
         yield Finish(finish_reason=reason, num_prompt_tokens=prepared.num_prompt_tokens, num_tokens=num_tokens)
+
+    async def answer(self, prepared: Prepared) -> dict[str, Any]:
+        """The same as a whole, ready for JSON."""
+        text: list[str] = []
+        logprobs: list[TokenLogprob] = []
+        async with aclosing(self.pieces(prepared)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Finish):
+                    told = {} if prepared.tokens.logprobs is None else {"logprobs": logprobs}
+                    return {"text": "".join(text), **piece.model_dump(), **told}
+                text.append(piece.text)
+                logprobs += piece.logprobs or ()
+        raise AssertionError("pieces end with a Finish")
 
     def _prompt(self, body: GenerateBody) -> tuple[list[int], Sequence[str]]:
         """The tokens, the begin token first; and what ends an answer of itself."""

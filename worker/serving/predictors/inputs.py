@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.contract.errors import FieldError
+from app.contract.parameters import MAX_TEXT_CHARACTERS
 from app.records.images import decode_image
 from app.records.problems import BadValue
 from worker.serving.errors import InvalidInput
@@ -19,7 +20,6 @@ from worker.serving.errors import InvalidInput
 Value = TypeVar("Value")
 
 MAX_INPUTS = 1_000
-MAX_TEXT_CHARACTERS = 200_000
 MAX_ERRORS_TOLD = 20
 SHOWN_CHARACTERS = 40
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from app.contract.parameters import MAX_TEXT_CHARACTERS
 from app.records import fields
 from app.records.problems import BadValue
 from worker.data.tokenizers import cut_into_words
-from worker.serving.predictors.inputs import MAX_TEXT_CHARACTERS, read_text, shown
+from worker.serving.predictors.inputs import read_text, shown
 
 
 @dataclass(frozen=True, slots=True)

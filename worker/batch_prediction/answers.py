@@ -1,0 +1,196 @@
+"""Inputs to outputs, many at a time, by the predictors that serve. Knows no file and no job.
+
+What runs together follows from the inputs alone, never from the clock: the same inputs give the same bytes. (Another
+batch sums in another order, and may differ in its last digits.)
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from app.contract.errors import ErrorCode, InvalidRequest, ServiceError
+from app.contract.inference import Operation
+from app.contract.parameters import GenerateParameters
+from app.contract.specs import BatchPredictSpec
+from worker.serving.batcher import Row, cut
+from worker.serving.device import Work
+from worker.serving.errors import InvalidInput
+from worker.serving.generation import GenerateBody, GenerativeModel, TextGenerator
+from worker.serving.predictors.protocol import BatchedOperation, Encoded, Predictor
+from worker.serving.served import configured, parsed
+
+#: Inputs that are validated and tokenised at once.
+REQUEST_INPUTS = 64
+#: Texts that are generated at a time: more than ever run beside each other, fewer than may wait.
+MAX_GENERATIONS = 128
+
+#: Told how many of the inputs have been answered, now and then; it may raise to end the work.
+Heed = Callable[[int], None]
+
+
+class Refusal(NamedTuple):
+    """Why a model does not take an input."""
+
+    code: ErrorCode
+    message: str
+
+
+class Answers(Protocol):
+    @property
+    def num_at_once(self) -> int:
+        """Inputs that keep the cores busy, and are answered before anything of them is kept."""
+
+    def answer(self, first_index: int, inputs: Sequence[Any], heed: Heed) -> list[Any | Refusal]:
+        """For each input what the model answers, ready for JSON, or why it does not. `first_index` is that of the first
+        in the data set."""
+
+
+def answers_of(predictor: Predictor, spec: BatchPredictSpec) -> Answers:
+    if spec.operation is Operation.GENERATE:
+        assert isinstance(predictor.generate, GenerativeModel), "checked when the job was asked for"
+        return GeneratedAnswers(predictor.generate, GenerateParameters.model_validate(spec.parameters))
+    operation = predictor.predict if spec.operation is Operation.PREDICT else predictor.embed
+    assert operation is not None, "checked when the job was asked for"
+    return BatchedAnswers(configured(operation, spec.parameters))
+
+
+@dataclass(slots=True)
+class _Request:
+    """Inputs that were encoded together: where they stand, and what came of their rows."""
+
+    places: Sequence[int]
+    encoded: Encoded
+    results: list[Any]
+
+
+class _Entry(NamedTuple):
+    """One row of a request, and which."""
+
+    request: _Request
+    number: int
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedAnswers:
+    """Predictions and embeddings: rows of like length share a forward pass."""
+
+    operation: BatchedOperation
+    num_at_once: int = 1_000
+
+    def answer(self, first_index: int, inputs: Sequence[Any], heed: Heed) -> list[Any | Refusal]:
+        answers: list[Any | Refusal] = [None] * len(inputs)
+        requests: list[_Request] = []
+        for start in range(0, len(inputs), REQUEST_INPUTS):
+            places = range(start, min(start + REQUEST_INPUTS, len(inputs)))
+            requests += self._encoded(places, inputs, answers)
+            heed(0)
+        self._compute(requests, len(inputs), heed)
+        for request in requests:
+            outputs = self.operation.encode_post(request.encoded, request.results)
+            for place, output in zip(request.places, outputs, strict=True):
+                answers[place] = output
+        return answers
+
+    def _encoded(self, places: Sequence[int], inputs: Sequence[Any], answers: list[Any | Refusal]) -> list[_Request]:
+        """One request; or where an input is refused, each by itself, so that it alone is."""
+        try:
+            encoded = self.operation.encode_pre([inputs[place] for place in places])
+        except InvalidInput as error:
+            if len(places) == 1:
+                answers[places[0]] = _refusal(error)
+                return []
+            return [request for place in places for request in self._encoded([place], inputs, answers)]
+        return [_Request(places, encoded, [None] * len(encoded.rows))]
+
+    def _compute(self, requests: Sequence[_Request], num_inputs: int, heed: Heed) -> None:
+        entries = [_Entry(request, *row) for request in requests for row in enumerate(request.encoded.rows)]
+        num_done = 0
+        for batch in cut(entries, self.operation.limits):
+            with torch.inference_mode():
+                results = self.operation.encode_core([entry.row.value for entry in batch])
+            for entry, result in zip(batch, results, strict=True):
+                entry.request.results[entry.number] = result
+            num_done += len(batch)
+            heed(num_inputs * num_done // len(entries))
+
+
+@dataclass(slots=True)
+class GeneratedAnswers:
+    """Texts: they join and leave one running batch between steps, as in serving."""
+
+    model: GenerativeModel
+    parameters: GenerateParameters
+    num_at_once: int = MAX_GENERATIONS
+    _turns: "TurnsInOrder" = field(init=False)
+    _generator: TextGenerator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._turns = TurnsInOrder()
+        self._generator = TextGenerator(self.model, self._turns)
+
+    def answer(self, first_index: int, inputs: Sequence[Any], heed: Heed) -> list[Any | Refusal]:
+        return asyncio.run(self._all(first_index, inputs, heed))
+
+    async def _all(self, first_index: int, inputs: Sequence[Any], heed: Heed) -> list[Any | Refusal]:
+        room = asyncio.Semaphore(MAX_GENERATIONS)
+
+        async def one(index: int, value: dict[str, Any]) -> Any | Refusal:
+            async with room:
+                return await self._generated(index, value)
+
+        tasks = [asyncio.create_task(one(first_index + place, value)) for place, value in enumerate(inputs)]
+        everything = asyncio.gather(*tasks)
+        try:
+            while not everything.done():
+                self._turns.take_one()
+                await asyncio.sleep(0)
+                heed(sum(task.done() for task in tasks))
+            return await everything
+        finally:
+            everything.cancel()
+
+    async def _generated(self, index: int, value: dict[str, Any]) -> Any | Refusal:
+        seed = seed_of(self.parameters.seed or 0, index)
+        try:
+            body = parsed(GenerateBody, value).model_copy(
+                update={"parameters": self.parameters.model_copy(update={"seed": seed})}
+            )
+            prepared = self._generator.prepare(body)
+        except (InvalidInput, InvalidRequest) as error:
+            return _refusal(error)
+        return await self._generator.answer(prepared)
+
+
+class TurnsInOrder:
+    """Gives turns on the thread of the event loop. A thread of its own would let the clock tell who shares a step."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Work, None] = {}
+
+    def wake(self, work: Work) -> None:
+        self._waiting[work] = None
+
+    def take_one(self) -> None:
+        """A unit of what has waited longest, if anything waits."""
+        work = next(iter(self._waiting), None)
+        if work is None:
+            return
+        del self._waiting[work]
+        with torch.inference_mode():
+            if work.step():
+                self.wake(work)
+
+
+def seed_of(seed: int, index: int) -> int:
+    """Of a record: its answer does not depend on how many stand before it."""
+    return int(np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _refusal(error: ServiceError) -> Refusal:
+    """Of one input: where it stands in the request that we made is no news."""
+    return Refusal(error.code, error.errors[0].message if error.errors else error.detail)
