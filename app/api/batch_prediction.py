@@ -15,13 +15,13 @@ router = APIRouter(prefix="/v1/models", tags=["inference"])
 
 
 @router.post(
-    "/{ref:path}/batch_predict",
+    "/{model:path}/batch_predict",
     status_code=HTTPStatus.ACCEPTED,
     response_model=JobView,
     responses=NOT_FOUND | IN_FLIGHT,
 )
 def batch_predict(
-    ref: Ref, options: BatchPredictOptions, jobs: JobsService, models: ModelsService, creation: ThisCreation
+    model: Ref, options: BatchPredictOptions, jobs: JobsService, models: ModelsService, creation: ThisCreation
 ) -> Response:
     """Ask a model, by id or alias, for its answers to all records of a data set. The job's artifact `predictions.jsonl`
     has a line for each record, in order: its `index`, and the `output` or, where the model refuses the record, an
@@ -30,9 +30,9 @@ def batch_predict(
     project_id = creation.caller.project_id
 
     def submitted(record: Record[JobView] | None) -> JobView:
-        models.get(project_id, ref)  # a path that leads nowhere is no invalid field
+        models.get(project_id, model)  # a path that leads nowhere is no invalid field
         given = {name: getattr(options, name) for name in options.model_fields_set}
-        return jobs.submit(project_id, BatchPredictSpec(kind="batch_predict", model=ref, **given), record)
+        return jobs.submit(project_id, BatchPredictSpec(kind="batch_predict", model=model, **given), record)
 
     return creation.answer(
         submitted,

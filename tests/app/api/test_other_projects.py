@@ -34,6 +34,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "predict": {"inputs": ["x"]},
     "embed": {"inputs": ["x"]},
     "generate": {"prompt": "x"},
+    "batch_predict": {"dataset": "{dataset_id}"},
 }
 OPERATIONS = [(method, path) for method, path in operations() if any(name in path for name in RESOURCES)]
 PAGES = [page for page in pages() if "{" in page]
@@ -57,7 +58,7 @@ class Two:
         for name, value in (WITHIN | self.ids | ids).items():
             path = path.replace(name, value)
         if body := BODIES.get(path.rsplit("/", 1)[-1]):
-            options["json"] = body
+            options["json"] = {name: (self.ids | ids).get(str(value), value) for name, value in body.items()}
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         return self.client.request(method, path, headers=headers, **options)
 

@@ -65,7 +65,7 @@ def test_it_is_queued_with_the_model_settled_and_every_default_filled_in(
     assert (view.name, view.priority, view.queue_position, view.resolved) == ("night", 3, 1, None)
     assert (view.progress.step, view.progress.total_steps, view.progress.fraction) == (0, 12, 0.0)
     assert view.spec["operation"] == "generate"
-    told = {"max_tokens": 9, "temperature": 1.0, "top_k": None, "top_p": None, "seed": 0, "stop": []}
+    told: dict[str, Any] = {"max_tokens": 9, "temperature": 1.0, "top_k": None, "top_p": None, "seed": 0, "stop": []}
     assert view.spec["parameters"].items() >= told.items()
     assert wakes.calls == [{"cpu"}]
 
