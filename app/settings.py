@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     )
     inference_cache_bytes: int = 4 * GIB
     inference_threads: int | None = None
+    generation_cache_bytes: int = Field(
+        default=GIB, description="For what running generations of one replica have read, beside its models."
+    )
     internal_token: SecretStr | None = Field(default=None, description="Shared by api and inference replicas.")
 
     @cached_property

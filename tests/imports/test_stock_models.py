@@ -82,12 +82,16 @@ def test_it_writes_the_tokens_that_transformers_writes(
     )[0, len(prompt) :].tolist()
 
     decoder = load_predictor(stored(upload(tmp_path / "stock").json()["id"])).generate.decoder  # type: ignore[union-attr]
-    written = []
+    first: list[int] = []
     with torch.no_grad():
-        logits = decoder.prefill([prompt, prompt[:2]])[0]
-        for _ in range(20):
-            written.append(int(logits.argmax()))
-            logits = decoder.advance([written[-1], 5])[0]
+        decoder.reserve(2, len(prompt) + 20)
+        for read in (prompt, prompt[:2]):
+            reading = decoder.begin(len(read))
+            first.append(int(reading.read(read).argmax()))
+            decoder.join(reading)
+        written = first[:1]
+        while len(written) < 20:
+            written.append(int(decoder.advance([written[-1], 5])[0].argmax()))
 
     assert written == expected
     assert len({*written}) > 3

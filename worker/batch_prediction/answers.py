@@ -19,7 +19,7 @@ from app.contract.specs import BatchPredictSpec
 from worker.serving.batcher import Row, cut
 from worker.serving.device import Work
 from worker.serving.errors import InvalidInput
-from worker.serving.generation import GenerateBody, GenerativeModel, TextGenerator
+from worker.serving.generation import CacheMemory, GenerateBody, GenerativeModel, TextGenerator
 from worker.serving.predictors.protocol import BatchedOperation, Encoded, Predictor
 from worker.serving.served import configured, parsed
 
@@ -27,6 +27,8 @@ from worker.serving.served import configured, parsed
 REQUEST_INPUTS = 64
 #: Texts that are generated at a time: more than ever run beside each other, fewer than may wait.
 MAX_GENERATIONS = 128
+#: For what they have read.
+CACHE_BYTES = 1 << 30
 
 #: Told how many of the inputs have been answered, now and then; it may raise to end the work.
 Heed = Callable[[int], None]
@@ -131,7 +133,7 @@ class GeneratedAnswers:
 
     def __post_init__(self) -> None:
         self._turns = TurnsInOrder()
-        self._generator = TextGenerator(self.model, self._turns)
+        self._generator = TextGenerator(self.model, self._turns, CacheMemory(self._turns, CACHE_BYTES))
 
     def answer(self, first_index: int, inputs: Sequence[Any], heed: Heed) -> list[Any | Refusal]:
         return asyncio.run(self._all(first_index, inputs, heed))

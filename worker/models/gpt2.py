@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from app.contract.specs.architectures import Gpt2Architecture
 from worker.models.activations import ACTIVATIONS
-from worker.models.key_value_cache import KeyValueCache
+from worker.models.key_value_cache import Extension, KeyValueCache
 from worker.models.language_model import CausalBody
 
 
@@ -29,11 +29,11 @@ class Attention(nn.Module):
         """Every token attends to itself and to those before it. x: [B, T, D]"""
         return self._joined(F.scaled_dot_product_attention(*self._projected(x), is_causal=True))
 
-    def step(self, x: Tensor, positions: Tensor, cache: KeyValueCache, layer: int) -> Tensor:
+    def step(self, x: Tensor, extension: Extension, layer: int) -> Tensor:
         """The same for new tokens behind those in the cache."""
-        q, k, v = self._projected(x)
-        k, v = cache.extend(layer, k, v, positions)
-        return self._joined(F.scaled_dot_product_attention(q, k, v, attn_mask=cache.mask(positions)))
+        q, *new = self._projected(x)
+        k, v = extension.write(layer, *(part.transpose(1, 2) for part in new))
+        return self._joined(F.scaled_dot_product_attention(q, k, v, attn_mask=extension.mask))
 
     def _projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> queries, keys and values, [B, H, T, E] each"""
@@ -73,8 +73,8 @@ class Block(nn.Module):
         out: Tensor = x + self.dropout(self.mlp(self.ln_2(x)))
         return out
 
-    def step(self, x: Tensor, positions: Tensor, cache: KeyValueCache, layer: int) -> Tensor:
-        x = x + self.attn.step(self.ln_1(x), positions, cache, layer)
+    def step(self, x: Tensor, extension: Extension, layer: int) -> Tensor:
+        x = x + self.attn.step(self.ln_1(x), extension, layer)
         out: Tensor = x + self.mlp(self.ln_2(x))
         return out
 
@@ -119,17 +119,14 @@ class Gpt2(CausalBody[KeyValueCache]):
         """tokens: int64 [B, T], right-padded -> [B, T, D]. No token looks ahead, so padding behind changes nothing."""
         return self(batch["tokens"])  # type: ignore[no-any-return]
 
-    def step(self, tokens: Tensor, cache: KeyValueCache, lengths: Sequence[int] | None = None) -> Tensor:
-        """What padding leaves in the cache is masked, then overwritten."""
-        positions = cache.positions(tokens.shape[1], tokens.device)
-        # Padding may stand beyond the last position that there is a vector for; what it gives means nothing.
-        x = self.wte(tokens) + self.wpe(positions.clamp(max=self.architecture.context_length - 1))
+    def step(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
+        extension = cache.extend(tokens.shape[1])
+        x = self.wte(tokens) + self.wpe(extension.positions)
         for layer, block in enumerate(self.h):
-            x = block.step(x, positions, cache, layer)  # type: ignore[operator]
-        cache.advance(lengths or [tokens.shape[1]] * len(tokens))
+            x = block.step(x, extension, layer)  # type: ignore[operator]
         out: Tensor = self.ln_f(x)
         return out
 
-    def new_cache(self, num_rows: int) -> KeyValueCache:
+    def new_cache(self) -> KeyValueCache:
         shape = self.architecture
-        return KeyValueCache(shape.num_layers, num_rows, shape.num_heads, shape.width // shape.num_heads)
+        return KeyValueCache(shape.num_layers, shape.num_heads, shape.width // shape.num_heads, self.wte.weight)

@@ -1,102 +1,114 @@
 """Keys and values of what running rows have read, so that a next token costs one position. Knows no model.
 
 Rows are sequences of any callers and of any lengths; each attends to its own past alone, so that batch mates do not
-matter. Legend: B rows, T new tokens a row, L live length (the longest row), G key-value heads, E width of a head.
+matter. Legend: B rows, T new tokens a row, L live length (the longest row's, with the new ones), N layers, G key-value
+heads, E width of a head; R rows and C tokens a row that there is memory for.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
 
-_GROWTH = 64
+_BLOCK = 64
+#: Memory is given back when less than this share of it is needed: a row that joins where one has left is no news.
+_LEAST_USE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """Where new tokens go, the same in every layer. `positions`: int64 [B, T]; `mask`: what each of them may attend to,
+    bool [B, 1, T, L], or None where that is all there is."""
+
+    positions: Tensor
+    mask: Tensor | None
+    places: Tensor
+    stored: tuple[tuple[Tensor, Tensor], ...]
+    live: tuple[tuple[Tensor, Tensor], ...]
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The new ones, [B, T, G, E] each -> all live ones, [B, G, L, E]."""
+        for stored, new in zip(self.stored[layer], (keys, values), strict=True):
+            stored.index_copy_(0, self.places, new.reshape(len(self.places), -1))
+        return self.live[layer]
 
 
 class KeyValueCache:
-    """`lengths`: tokens each row has read. `layers`: keys and values [B, G, capacity, E], once there are any."""
+    """`lengths`: tokens each row has read. All memory is one tensor [N, 2, R, C, G, E], reserved before it is used."""
 
-    def __init__(self, num_layers: int, num_rows: int, num_heads: int, head_width: int) -> None:
-        self.lengths = [0] * num_rows
-        self._shape = (num_heads, head_width)
-        self.layers: list[tuple[Tensor, Tensor] | None] = [None] * num_layers
+    def __init__(self, num_layers: int, num_heads: int, head_width: int, like: Tensor) -> None:
+        """`like`: a tensor of the device and the type that keys and values have."""
+        self.lengths: list[int] = []
+        self._num_layers, self._token_shape = num_layers, (num_heads, head_width)
+        self._stored = like.new_zeros(num_layers, 2, 0, 0, num_heads, head_width)
 
     @property
     def num_rows(self) -> int:
         return len(self.lengths)
 
-    def positions(self, num_tokens: int, device: torch.device) -> Tensor:
-        """Where the next tokens stand: int64 [B, T]."""
-        starts = torch.tensor(self.lengths, dtype=torch.int64, device=device)
-        return starts[:, None] + torch.arange(num_tokens, device=device)
-
-    def mask(self, positions: Tensor) -> Tensor | None:
-        """What each new token may attend to: bool [B, 1, T, L]; None where that is all there is."""
-        num_tokens = positions.shape[1]
-        if num_tokens == 1 and len(set(self.lengths)) == 1:
-            return None
-        live = torch.arange(max(self.lengths, default=0) + num_tokens, device=positions.device)
-        return live <= positions[:, None, :, None]
-
-    def extend(self, layer: int, keys: Tensor, values: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new ones, [B, G, T, E] -> all live ones, [B, G, L, E]."""
-        num_tokens = keys.shape[2]
-        live = max(self.lengths, default=0) + num_tokens
-        stored = self._with_room(layer, live, keys)
-        for whole, new in zip(stored, (keys, values), strict=True):
-            if len(set(self.lengths)) == 1:
-                whole[:, :, live - num_tokens : live] = new
-            else:
-                rows = torch.arange(self.num_rows, device=new.device)[:, None]
-                whole[rows, :, positions] = new.transpose(1, 2)  # [B, T, G, E]
-        return stored[0][:, :, :live], stored[1][:, :, :live]
-
-    def advance(self, lengths: Sequence[int]) -> None:
-        """All layers have taken so many new tokens of each row."""
-        self.lengths = [before + new for before, new in zip(self.lengths, lengths, strict=True)]
-
-    def append(self, other: "KeyValueCache") -> None:
-        """Take the rows of another cache of the same model behind ours."""
-        capacity = max(self.capacity, other.capacity)
-        for layer, theirs in enumerate(other.layers):
-            assert theirs is not None, "a row that joins has read its prompt"
-            mine = self.layers[layer]
-            pairs = [[_padded(tensor, capacity) for tensor in pair] for pair in (mine, theirs) if pair is not None]
-            keys, values = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-            self.layers[layer] = (keys, values)
-        self.lengths = self.lengths + other.lengths
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Forget all rows but these, which keep the order given, and the room that no row needs any more."""
-        self.lengths = [self.lengths[row] for row in rows]
-        room = _rounded(max(self.lengths, default=0))
-        for layer, pair in enumerate(self.layers):
-            if pair is not None:
-                index = torch.tensor(rows, dtype=torch.int64, device=pair[0].device)
-                keys, values = (tensor[:, :, :room].index_select(0, index) for tensor in pair)
-                self.layers[layer] = (keys, values) if rows else None
-
     @property
-    def capacity(self) -> int:
-        """Tokens that a row can hold before its memory grows."""
-        return next((pair[0].shape[2] for pair in self.layers if pair is not None), 0)
+    def size_bytes(self) -> int:
+        return self._stored.nbytes
 
-    def _with_room(self, layer: int, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        pair = self.layers[layer]
-        if pair is None:
-            heads, width = self._shape
-            empty = like.new_zeros(self.num_rows, heads, _rounded(length), width)
-            pair = (empty, empty.clone())
-        elif pair[0].shape[2] < length:
-            pair = (_padded(pair[0], _rounded(length)), _padded(pair[1], _rounded(length)))
-        self.layers[layer] = pair
-        return pair
+    def bytes_for(self, num_rows: int, num_tokens: int) -> int:
+        """What is reserved for so many rows of at most so many tokens."""
+        shape = (self._num_layers, 2, *_capacity(num_rows, num_tokens), *self._token_shape)
+        return prod(shape) * self._stored.element_size()
+
+    def reserve(self, num_rows: int, num_tokens: int) -> None:
+        """Memory for so many rows of at most so many tokens, those of now included."""
+        rows, tokens = _capacity(num_rows, num_tokens)
+        _, _, have_rows, have_tokens, *_ = self._stored.shape
+        is_lavish = self.bytes_for(num_rows, num_tokens) < _LEAST_USE * self.size_bytes
+        if rows > have_rows or tokens > have_tokens or is_lavish:
+            # Zeros, since what is masked is still multiplied by zero, and garbage could be NaN.
+            stored = self._stored.new_zeros(self._num_layers, 2, rows, tokens, *self._token_shape)
+            live = max(self.lengths, default=0)
+            stored[:, :, : self.num_rows, :live] = self._stored[:, :, : self.num_rows, :live]
+            self._stored = stored
+
+    def start(self, num_rows: int) -> None:
+        """Rows that have read nothing yet, behind the others."""
+        self.lengths += [0] * num_rows
+
+    def extend(self, num_tokens: int) -> Extension:
+        """So many new tokens for each row, which it holds from now on."""
+        device, (_, _, _, capacity, *_) = self._stored.device, self._stored.shape
+        rows, live = torch.arange(self.num_rows, device=device), max(self.lengths) + num_tokens
+        starts = torch.tensor(self.lengths, device=device)
+        positions = starts[:, None] + torch.arange(num_tokens, device=device)
+        mask = None
+        if num_tokens > 1 or len(set(self.lengths)) > 1:
+            mask = torch.arange(live, device=device) <= positions[:, None, :, None]
+        self.lengths = [length + num_tokens for length in self.lengths]
+        return Extension(
+            positions,
+            mask,
+            (rows[:, None] * capacity + positions).flatten(),
+            _by_layer(self._stored.flatten(2, 3).flatten(3, 4)),
+            _by_layer(self._stored[:, :, : self.num_rows, :live].transpose(3, 4)),
+        )
+
+    def join(self, other: "KeyValueCache") -> None:
+        """Take the one row of another cache of the same model behind ours; there must be room."""
+        [length] = other.lengths
+        self._stored[:, :, self.num_rows, :length] = other._stored[:, :, 0, :length]  # noqa: SLF001  one of us
+        self.lengths.append(length)
+
+    def leave(self, row: int) -> None:
+        """Forget a row; the last one takes its place."""
+        length = self.lengths[row] = self.lengths[-1]
+        self._stored[:, :, row, :length] = self._stored[:, :, self.num_rows - 1, :length]
+        self.lengths.pop()
 
 
-def _rounded(length: int) -> int:
-    """Half as much again, in whole blocks: a row that grows token by token is copied a few times only."""
-    return -(-(length + length // 2) // _GROWTH) * _GROWTH or _GROWTH
+def _by_layer(stored: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+    """[N, 2, ...] -> keys and values of each layer"""
+    keys, values = stored.unbind(1)
+    return tuple(zip(keys.unbind(0), values.unbind(0), strict=True))
 
 
-def _padded(stored: Tensor, capacity: int) -> Tensor:
-    """[B, G, L, E] -> [B, G, capacity, E]; zeros, since masked garbage could be NaN."""
-    return torch.nn.functional.pad(stored, (0, 0, 0, capacity - stored.shape[2]))
+def _capacity(num_rows: int, num_tokens: int) -> tuple[int, int]:
+    """Rows by powers of two and tokens by whole blocks, so that memory is moved a few times only."""
+    return (1 << (num_rows - 1).bit_length() if num_rows else 0), -(-num_tokens // _BLOCK) * _BLOCK

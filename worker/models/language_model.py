@@ -7,7 +7,6 @@ Legend: B batch, T tokens, D width of the body, V vocabulary.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
@@ -22,11 +21,24 @@ INITIAL_DEVIATION = 0.02
 class Cache(Protocol):
     """What running rows have read, as their body needs it to go on: keys and values, or a recurrent state."""
 
-    def append(self, other: Self) -> None:
-        """Take the rows of another cache of the same body behind ours."""
+    @property
+    def size_bytes(self) -> int:
+        """What it takes now."""
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Forget all rows but these, which keep the order given."""
+    def bytes_for(self, num_rows: int, num_tokens: int) -> int:
+        """What it takes once it is reserved for so many rows, the longest of so many tokens."""
+
+    def reserve(self, num_rows: int, num_tokens: int) -> None:
+        """Memory for so many rows, those of now included, the longest of so many tokens."""
+
+    def start(self, num_rows: int) -> None:
+        """Rows that have read nothing yet, behind the others; there must be room."""
+
+    def join(self, other: Self) -> None:
+        """Take the one row of another cache of the same body behind ours; there must be room."""
+
+    def leave(self, row: int) -> None:
+        """Forget a row; the last one takes its place."""
 
 
 CacheType = TypeVar("CacheType", bound=Cache)
@@ -47,15 +59,12 @@ class CausalBody(Body, Generic[CacheType]):
         """tokens: int64 [B, T], T at most the context length -> [B, T, D]"""
 
     @abstractmethod
-    def new_cache(self, num_rows: int) -> CacheType:
-        """For rows that have read nothing yet."""
+    def new_cache(self) -> CacheType:
+        """Without rows."""
 
     @abstractmethod
-    def step(self, tokens: Tensor, cache: CacheType, lengths: Sequence[int] | None = None) -> Tensor:
-        """The next tokens of each row, int64 [B, T] -> [B, T, D]; the cache then holds them too.
-
-        Rows are padded on the right where `lengths` are given: what the padding gives means nothing.
-        """
+    def step(self, tokens: Tensor, cache: CacheType) -> Tensor:
+        """The next tokens of each row, int64 [B, T] -> [B, T, D]; the cache then holds them too."""
 
 
 class CausalLanguageModel(nn.Module):

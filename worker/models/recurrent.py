@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from app.contract.specs.architectures import LstmArchitecture, RnnArchitecture
 from worker.models.language_model import CausalBody
@@ -28,23 +27,39 @@ _CELL_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
 class RecurrentCache:
-    """The states of running rows: a few numbers a row, however much it has read. `layers` are None before that."""
+    """The states of running rows: a few numbers a row, however much it has read."""
 
-    def __init__(self, num_layers: int) -> None:
-        self.layers: list[State | None] = [None] * num_layers
+    def __init__(self, num_layers: int, num_parts: int, width: int, like: Tensor) -> None:
+        """`num_parts`: 1 for h, 2 for h and c. `like`: a tensor of the device and the type that they have."""
+        self._row = like.new_zeros(num_parts, 1, 1, width)
+        self.layers: list[State] = [(like.new_zeros(1, 0, width),) * num_parts] * num_layers
 
-    def append(self, other: "RecurrentCache") -> None:
-        for layer, theirs in enumerate(other.layers):
-            assert theirs is not None, "a row that joins has read its prompt"
-            mine = self.layers[layer]
-            pairs = zip(mine, theirs, strict=True) if mine is not None else ()
-            self.layers[layer] = tuple(torch.cat(pair, dim=1) for pair in pairs) or theirs
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.nbytes for state in self.layers for part in state)
 
-    def keep(self, rows: Sequence[int]) -> None:
-        for layer, state in enumerate(self.layers):
-            if state is not None:
-                index = torch.tensor(rows, dtype=torch.int64, device=state[0].device)
-                self.layers[layer] = tuple(part.index_select(1, index) for part in state)
+    def bytes_for(self, num_rows: int, num_tokens: int) -> int:
+        return num_rows * len(self.layers) * self._row.nbytes
+
+    def reserve(self, num_rows: int, num_tokens: int) -> None:
+        """Rows bring their own."""
+
+    def start(self, num_rows: int) -> None:
+        new = tuple(part.expand(1, num_rows, -1) for part in self._row)
+        self.layers = [_beside(state, new) for state in self.layers]
+
+    def join(self, other: "RecurrentCache") -> None:
+        self.layers = [_beside(*states) for states in zip(self.layers, other.layers, strict=True)]
+
+    def leave(self, row: int) -> None:
+        rows = [*range(self.layers[0][0].shape[1])]
+        rows[row] = rows[-1]
+        kept = torch.tensor(rows[:-1], dtype=torch.int64, device=self._row.device)
+        self.layers = [tuple(part.index_select(1, kept) for part in state) for state in self.layers]
+
+
+def _beside(first: State, second: State) -> State:
+    return tuple(torch.cat(parts, dim=1) for parts in zip(first, second, strict=True))
 
 
 class Recurrent(CausalBody[RecurrentCache]):
@@ -86,28 +101,23 @@ class Recurrent(CausalBody[RecurrentCache]):
         """tokens: int64 [B, T], right-padded -> [B, T, D]. No token looks ahead, so padding behind changes nothing."""
         return self(batch["tokens"])  # type: ignore[no-any-return]
 
-    def step(self, tokens: Tensor, cache: RecurrentCache, lengths: Sequence[int] | None = None) -> Tensor:
-        """Padded rows are packed, so that each row's state is that after its own last token."""
+    def step(self, tokens: Tensor, cache: RecurrentCache) -> Tensor:
         embedded: Tensor = self.embed_tokens(tokens)
-        if tokens.shape[1] == 1 and cache.layers[-1] is not None:
+        if tokens.shape[1] == 1:
             return self._continued_by_one(embedded[:, 0], cache)[:, None]
-        if lengths is None or min(lengths) == tokens.shape[1]:
-            out = self._continued(embedded, cache)
-            assert isinstance(out, Tensor)
-            return out
-        packed = pack_padded_sequence(embedded, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(self._continued(packed, cache), batch_first=True)[0]  # type: ignore[arg-type]
+        return self._continued(embedded, cache)
 
-    def new_cache(self, num_rows: int) -> RecurrentCache:
-        return RecurrentCache(self.architecture.num_layers)
+    def new_cache(self) -> RecurrentCache:
+        num_parts = 2 if isinstance(self.architecture, LstmArchitecture) else 1
+        return RecurrentCache(self.architecture.num_layers, num_parts, self.width, self.embed_tokens.weight)
 
-    def _continued(self, x: Tensor | PackedSequence, cache: RecurrentCache) -> Tensor | PackedSequence:
+    def _continued(self, x: Tensor, cache: RecurrentCache) -> Tensor:
         for place, layer in enumerate(self.layers):
             state = cache.layers[place]
             if isinstance(layer, nn.LSTM):
                 x, cache.layers[place] = layer(x, state)
             else:
-                x, hidden = layer(x, None if state is None else state[0])
+                x, hidden = layer(x, state[0])
                 cache.layers[place] = (hidden,)
         return x
 
@@ -117,7 +127,6 @@ class Recurrent(CausalBody[RecurrentCache]):
         """
         for place, layer in enumerate(self.layers):
             state = cache.layers[place]
-            assert state is not None
             weights = [layer.get_parameter(name) for name in _CELL_WEIGHTS]
             before = tuple(part[0] for part in state)
             after: State

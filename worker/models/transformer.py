@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 from app.contract.specs.architectures import TransformerArchitecture
-from worker.models.key_value_cache import KeyValueCache
+from worker.models.key_value_cache import Extension, KeyValueCache
 from worker.models.language_model import INITIAL_DEVIATION, CausalBody
 
 
@@ -61,14 +61,11 @@ class Attention(nn.Module):
         q, k, v = self._projected(x, rotation)
         return self._joined(F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.grouped))
 
-    def step(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], positions: Tensor, cache: KeyValueCache, layer: int
-    ) -> Tensor:
+    def step(self, x: Tensor, rotation: tuple[Tensor, Tensor], extension: Extension, layer: int) -> Tensor:
         """The same for new tokens behind those in the cache."""
-        q, k, v = self._projected(x, rotation)
-        k, v = cache.extend(layer, k, v, positions)
-        mask = cache.mask(positions)
-        return self._joined(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=self.grouped))
+        q, *new = self._projected(x, rotation)
+        k, v = extension.write(layer, *(part.transpose(1, 2) for part in new))
+        return self._joined(F.scaled_dot_product_attention(q, k, v, extension.mask, enable_gqa=self.grouped))
 
     def _projected(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """-> queries [B, H, T, E], keys and values [B, G, T, E]"""
@@ -113,10 +110,8 @@ class Block(nn.Module):
         out: Tensor = x + self.dropout(self.mlp(self.post_attention_layernorm(x)))
         return out
 
-    def step(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor], positions: Tensor, cache: KeyValueCache, layer: int
-    ) -> Tensor:
-        x = x + self.self_attn.step(self.input_layernorm(x), rotation, positions, cache, layer)
+    def step(self, x: Tensor, rotation: tuple[Tensor, Tensor], extension: Extension, layer: int) -> Tensor:
+        x = x + self.self_attn.step(self.input_layernorm(x), rotation, extension, layer)
         out: Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return out
 
@@ -162,20 +157,19 @@ class Transformer(CausalBody[KeyValueCache]):
         """tokens: int64 [B, T], right-padded -> [B, T, D]. No token looks ahead, so padding behind changes nothing."""
         return self(batch["tokens"])  # type: ignore[no-any-return]
 
-    def step(self, tokens: Tensor, cache: KeyValueCache, lengths: Sequence[int] | None = None) -> Tensor:
-        """What padding leaves in the cache is masked, then overwritten."""
-        positions = cache.positions(tokens.shape[1], tokens.device)
-        rotation = self.rotary.at(positions)
+    def step(self, tokens: Tensor, cache: KeyValueCache) -> Tensor:
+        extension = cache.extend(tokens.shape[1])
+        rotation = self.rotary.at(extension.positions)
         x = self.embed_tokens(tokens)
         for layer, block in enumerate(self.layers):
-            x = block.step(x, rotation, positions, cache, layer)  # type: ignore[operator]
-        cache.advance(lengths or [tokens.shape[1]] * len(tokens))
+            x = block.step(x, rotation, extension, layer)  # type: ignore[operator]
         out: Tensor = self.norm(x)
         return out
 
-    def new_cache(self, num_rows: int) -> KeyValueCache:
+    def new_cache(self) -> KeyValueCache:
         shape = self.architecture
-        return KeyValueCache(shape.num_layers, num_rows, shape.key_value_heads, shape.width // shape.num_heads)
+        head_width = shape.width // shape.num_heads
+        return KeyValueCache(shape.num_layers, shape.key_value_heads, head_width, self.embed_tokens.weight)
 
     def _initialize(self, num_layers: int) -> None:
         """GPT-2's: what adds to the residual stream starts smaller, the deeper the stack (Radford et al. 2019)."""

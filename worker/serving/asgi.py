@@ -26,7 +26,7 @@ from app.storage import FolderStore
 from worker.serving import http
 from worker.serving.admission import Admission
 from worker.serving.device import Device
-from worker.serving.generation import Piece
+from worker.serving.generation import CacheMemory, Piece
 from worker.serving.heartbeat import Heartbeat
 from worker.serving.loader import Loader
 from worker.serving.model_files import ModelFiles
@@ -61,6 +61,7 @@ class Replica:
             settings.inference_cache_bytes * DISK_TO_MEMORY,
         )
         self._device = Device(self._num_threads)
+        self._cache_memory = CacheMemory(self._device, settings.generation_cache_bytes)
         self._helpers = ThreadPoolExecutor(2, thread_name_prefix="helper")
         self._database = Database(settings.resolved_database_url)
         self._heartbeat = Heartbeat(
@@ -86,7 +87,7 @@ class Replica:
     def _load(self, reference: ModelReference) -> ServedModel:
         """Fetch, verify and load; in a thread of the loader's."""
         predictor = load_predictor(self._files.bring(reference))
-        return ServedModel(predictor, self._device, self._helpers)
+        return ServedModel(predictor, self._device, self._helpers, self._cache_memory)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from app.contract.parameters import NoParameters
 from worker.serving.batcher import Batcher
 from worker.serving.device import Device
 from worker.serving.errors import OperationNotSupported
-from worker.serving.generation import GenerateBody, GenerativeModel, Piece, Prepared, TextGenerator
+from worker.serving.generation import CacheMemory, GenerateBody, GenerativeModel, Piece, Prepared, TextGenerator
 from worker.serving.predictors.protocol import BatchedOperation, ConfiguredOperation, Predictor
 from worker.serving.sample_generator import SampleBody, SampleGenerator
 
@@ -48,13 +48,13 @@ class Batched:
 class ServedModel:
     """Lives on one event loop. `helpers` are threads for tokenising, decoding pictures and writing JSON."""
 
-    def __init__(self, predictor: Predictor, device: Device, helpers: Executor) -> None:
+    def __init__(self, predictor: Predictor, device: Device, helpers: Executor, memory: CacheMemory) -> None:
         self._predictor = predictor
         self._helpers = helpers
         self._text_generator: TextGenerator | None = None
         self._sample_generator: SampleGenerator | None = None
         if isinstance(predictor.generate, GenerativeModel):
-            self._text_generator = TextGenerator(predictor.generate, device)
+            self._text_generator = TextGenerator(predictor.generate, device, memory)
         elif predictor.generate is not None:
             self._sample_generator = SampleGenerator(predictor.generate, device)
         self._batched = {

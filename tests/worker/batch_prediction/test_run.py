@@ -31,6 +31,7 @@ from tests.worker.serving.test_predictors import approximately
 from worker.batch_prediction.answers import seed_of
 from worker.export import load_model
 from worker.serving.device import Device
+from worker.serving.generation import CacheMemory
 from worker.serving.predictors import load_predictor
 from worker.serving.predictors.protocol import ConfiguredOperation
 from worker.serving.served import ServedModel
@@ -104,7 +105,7 @@ def online(model: Path, operation: Operation, body: dict[str, Any]) -> dict[str,
 
     async def asked() -> bytes:
         with ThreadPoolExecutor(1) as helpers:
-            served = ServedModel(load_predictor(model), device, helpers)
+            served = ServedModel(load_predictor(model), device, helpers, CacheMemory(device, 1 << 30))
             return await served.answer(InferenceRequest(model=reference, operation=operation, body=body), 0)
 
     try:

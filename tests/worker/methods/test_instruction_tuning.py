@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from app.contract.inference import TextPiece
 from app.contract.messages import Assignment
 from app.contract.model_folder import CHAT_TEMPLATE_NAME, TOKENIZER_NAME
 from tests.contract import instructions, language_model
@@ -18,7 +19,7 @@ from worker.data.conversations import ConversationReader
 from worker.data.tokenizers import load_tokenizer
 from worker.methods.finetune.instruction_tuning import InstructionTuningMethod
 from worker.serving.device import Device
-from worker.serving.generation import Finish, GenerateBody, GenerativeModel, Piece, TextGenerator
+from worker.serving.generation import CacheMemory, Finish, GenerateBody, GenerativeModel, Piece, TextGenerator
 from worker.serving.generation.chat import Taught
 from worker.serving.predictors import load_predictor
 from worker.training.resolution import resolve
@@ -31,7 +32,7 @@ def answers(folder: Path, questions: Sequence[instructions.Messages]) -> list[li
     generate = load_predictor(folder).generate
     assert isinstance(generate, GenerativeModel)
     device = Device(1)
-    generator = TextGenerator(generate, device)
+    generator = TextGenerator(generate, device, CacheMemory(device, 1 << 30))
 
     async def answer(question: instructions.Messages) -> list[Piece]:
         body = {"messages": question, "parameters": {"max_tokens": 12, "temperature": 0.0}}
@@ -69,7 +70,7 @@ def test_questions_that_were_held_back_are_answered_to_the_letter(tmp_path: Path
     told = answers(final_checkpoint(lines) / "model", [messages[:-1] for messages in held_back])
     for pieces, [_, right] in zip(told, held_back, strict=True):
         *text, end = pieces
-        assert "".join(map(str, text)) == right["content"]
+        assert "".join(piece.text for piece in text if isinstance(piece, TextPiece)) == right["content"]
         assert isinstance(end, Finish)
         assert end.finish_reason == "stop"
 

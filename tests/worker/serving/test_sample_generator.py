@@ -18,6 +18,7 @@ from worker.export import load_model
 from worker.models.gan import Gan
 from worker.serving.device import Device
 from worker.serving.errors import InvalidInput, OperationNotSupported
+from worker.serving.generation import CacheMemory
 from worker.serving.predictors import load_predictor
 from worker.serving.served import ServedModel
 
@@ -45,7 +46,7 @@ def ask(device: Device, helpers: ThreadPoolExecutor) -> Ask:
 
     def ask(folder: Path, *bodies: dict[str, Any], operation: Operation = Operation.GENERATE) -> list[Any]:
         async def answers() -> list[bytes]:
-            served = ServedModel(load_predictor(folder), device, helpers)
+            served = ServedModel(load_predictor(folder), device, helpers, CacheMemory(device, 1 << 30))
             requests = [InferenceRequest(model=REFERENCE, operation=operation, body=body) for body in bodies]
             return await asyncio.gather(*(served.answer(request, 100) for request in requests))
 
@@ -122,7 +123,9 @@ def test_a_prediction_is_refused_by_naming_generate(ask: Ask, tmp_path: Path) ->
 
 
 def test_samples_are_not_streamed(device: Device, helpers: ThreadPoolExecutor, tmp_path: Path) -> None:
-    served = ServedModel(load_predictor(models.feature_gan(tmp_path / "model")), device, helpers)
+    served = ServedModel(
+        load_predictor(models.feature_gan(tmp_path / "model")), device, helpers, CacheMemory(device, 1 << 30)
+    )
     request = InferenceRequest(model=REFERENCE, operation=Operation.GENERATE, body={"stream": True})
 
     with pytest.raises(InvalidRequest, match="gives its samples whole; leave stream out"):

@@ -1,4 +1,4 @@
-"""A causal language model with what its running rows have read. Legend: B rows, T tokens, D width, V vocabulary."""
+"""A causal language model with what its running rows have read. Legend: B rows, V vocabulary."""
 
 from collections.abc import Sequence
 
@@ -8,28 +8,48 @@ from torch import Tensor
 from worker.models.language_model import Cache, CausalLanguageModel
 
 
+class CachedReading:
+    """A prompt alone, in a cache of its own: whatever else runs, the same numbers come out of it."""
+
+    def __init__(self, model: CausalLanguageModel, num_tokens: int) -> None:
+        self._model = model
+        self.cache: Cache = model.body.new_cache()
+        self.cache.reserve(1, num_tokens)
+        self.cache.start(1)
+
+    def read(self, tokens: Sequence[int]) -> Tensor:
+        return self._model.step(torch.tensor([tokens]), self.cache)[0]
+
+
 class CachingDecoder:
     """Keys and values of a Transformer, or the state of a recurrent model: the body's own cache holds the rows."""
 
     def __init__(self, model: CausalLanguageModel) -> None:
         self._model = model
-        self._cache: Cache = model.body.new_cache(0)
+        self._cache: Cache = model.body.new_cache()
 
-    def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """The prompts are padded on the right and read together."""
-        lengths = [len(prompt) for prompt in prompts]
-        tokens = torch.zeros(len(prompts), max(lengths), dtype=torch.int64)  # [B, T]
-        for row, prompt in zip(tokens, prompts, strict=True):
-            row[: len(prompt)] = torch.tensor(prompt)
-        cache = self._model.body.new_cache(len(prompts))
-        hidden = self._model.body.step(tokens, cache, lengths)  # [B, T, D]
-        self._cache.append(cache)
-        logits: Tensor = self._model.lm_head(hidden[torch.arange(len(prompts)), torch.tensor(lengths) - 1])
-        return logits
+    @property
+    def held_bytes(self) -> int:
+        return self._cache.size_bytes
+
+    def bytes_for(self, num_rows: int, num_tokens: int) -> int:
+        return self._cache.bytes_for(num_rows, num_tokens)
+
+    def reserve(self, num_rows: int, num_tokens: int) -> None:
+        self._cache.reserve(num_rows, num_tokens)
+
+    def begin(self, num_tokens: int) -> CachedReading:
+        return CachedReading(self._model, num_tokens)
+
+    def join(self, reading: CachedReading) -> None:
+        self._cache.join(reading.cache)
 
     def advance(self, tokens: Sequence[int]) -> Tensor:
         """-> [B, V]"""
         return self._model.step(torch.tensor(tokens)[:, None], self._cache)
 
-    def keep(self, rows: Sequence[int]) -> None:
-        self._cache.keep(rows)
+    def leave(self, row: int) -> None:
+        self._cache.leave(row)
+
+    def clear(self) -> None:
+        self._cache = self._model.body.new_cache()

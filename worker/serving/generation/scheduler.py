@@ -1,7 +1,8 @@
 """Continuous batching: requests join and leave the running batch between steps. Knows no text, no HTTP, no model.
 
-One step: those whose caller has gone leave, some that wait join (their prompts are read together), then each running
-request gets one token from a single forward pass.
+One step: those whose caller has gone leave; some that wait are let in, as far as there is memory; prompts are read on,
+a bounded number of tokens; then each running request gets one token from a single forward pass. So a long prompt is
+read in chunks, between which the others go on.
 """
 
 import asyncio
@@ -10,12 +11,13 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
 from app.contract.errors import Overloaded
 from worker.serving.device import Turns
+from worker.serving.generation.memory import CacheMemory
 from worker.serving.generation.sampling import Likelihood, Sampler, choose, likelihoods
 
 logger = logging.getLogger(__name__)
@@ -23,33 +25,52 @@ logger = logging.getLogger(__name__)
 FinishReason = Literal["stop", "length"]
 
 
+class Reading(Protocol):
+    """A prompt that is being read, beside the running rows."""
+
+    def read(self, tokens: Sequence[int]) -> Tensor:
+        """Read on -> logits of the token behind, float [V]."""
+
+
 class Decoder(Protocol):
     """The model with the state of the running rows. A recurrent model's state serves as well as a cache."""
 
-    def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Read prompts as new rows behind the others -> logits of their next tokens, float [prompts, V].
+    @property
+    def held_bytes(self) -> int:
+        """What the running rows' state takes now."""
 
-        Where it raises, the other rows are as they were.
-        """
+    def bytes_for(self, num_rows: int, num_tokens: int) -> int:
+        """What so many running rows take, the longest of so many tokens; a prompt of so many, read by itself, as one
+        row."""
+
+    def reserve(self, num_rows: int, num_tokens: int) -> None:
+        """Be ready for so many rows, those of now included, the longest of so many tokens."""
+
+    def begin(self, num_tokens: int) -> Reading:
+        """A prompt of so many tokens, none of which is read yet."""
+
+    def join(self, reading: Any) -> None:
+        """A prompt that is read becomes a row behind the others. Where it raises, these are as they were."""
 
     def advance(self, tokens: Sequence[int]) -> Tensor:
         """Append one token to each row -> logits of the next ones, float [rows, V]."""
 
-    def keep(self, rows: Sequence[int]) -> None:
-        """Forget all rows but these, which keep their order."""
+    def leave(self, row: int) -> None:
+        """Forget a row; the last one takes its place."""
+
+    def clear(self) -> None:
+        """Forget all rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationLimits:
-    """`tokens` bounds the cache: prompts and answers of all running requests, at their longest.
-
-    `prompt_tokens`, padding included, are read in one step at most, unless one prompt alone is longer: what runs waits
-    for it.
+    """A step reads prompts by `chunk_tokens` of each in turn, until `prompt_tokens` are reached: so long do running
+    requests wait for those that join.
     """
 
     rows: int = 32
-    prompt_tokens: int = 1_024
-    tokens: int = 131_072
+    prompt_tokens: int = 256
+    chunk_tokens: int = 128
     waiting: int = 256
 
 
@@ -62,7 +83,8 @@ class Token(NamedTuple):
 class TokenRequest:
     """`logprobs`: of so many of the likeliest tokens, where those of the chosen ones are wanted at all.
 
-    `finish_reason` is set with the last token: `stop` at an end token, which is not given out."""
+    `finish_reason` is set with the last token: `stop` at an end token, which is not given out.
+    """
 
     prompt: Sequence[int]
     max_tokens: int
@@ -86,22 +108,47 @@ class _Row:
     ended: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class _Prompt:
+    """What of a row's prompt is read already; `reading` begins with the first of it."""
+
+    row: _Row
+    reading: Reading | None = None
+    num_read: int = 0
+
+    def next(self, num_tokens: int) -> Sequence[int]:
+        chunk = self.row.request.prompt[self.num_read : self.num_read + num_tokens]
+        self.num_read += len(chunk)
+        return chunk
+
+    @property
+    def is_read(self) -> bool:
+        return self.num_read == len(self.row.request.prompt)
+
+
 class Scheduler:
     """Lives on one event loop; its steps run on the device's thread."""
 
     def __init__(
-        self, device: Turns, decoder: Decoder, end_tokens: frozenset[int], limits: GenerationLimits | None = None
+        self,
+        turns: Turns,
+        decoder: Decoder,
+        end_tokens: frozenset[int],
+        memory: CacheMemory,
+        limits: GenerationLimits | None = None,
     ) -> None:
-        self._device = device
+        self._turns = turns
         self._decoder = decoder
         self._end_tokens = end_tokens
+        self._memory = memory
         self._limits = limits or GenerationLimits()
         self._lock = threading.Lock()
         self._waiting: deque[_Row] = deque()
+        self._prompts: deque[_Prompt] = deque()
         self._running: list[_Row] = []
 
     async def tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
-        """Tokens as they come; closing the iterator takes the request out of the batch.
+        """Tokens as they come; closing the iterator takes the request out of the batch. It must fit the memory.
 
         Raises Overloaded where too many wait, or what the model raised.
         """
@@ -112,7 +159,7 @@ class Scheduler:
                     f"{len(self._waiting)} requests wait to generate with this model already.", retry_after_seconds=1
                 )
             self._waiting.append(row)
-        self._device.wake(self)
+        self._turns.wake(self)
         try:
             while (token := await row.arrived.get()) is not None:
                 if isinstance(token, Exception):
@@ -120,56 +167,96 @@ class Scheduler:
                 yield token
         finally:
             row.ended = True
+            self._turns.wake(self)  # what it held is free
+
+    def fits(self, num_prompt_tokens: int, max_tokens: int) -> bool:
+        """Whether there is memory for such a request where no other runs."""
+        needed = self._decoder.bytes_for(1, num_prompt_tokens) + self._decoder.bytes_for(
+            1, num_prompt_tokens + max_tokens
+        )
+        return needed <= self._memory.limit_bytes
 
     def step(self) -> bool:
-        """One token for each running request (on the device's thread)."""
+        """One token for each running request, and some of the prompts (on the device's thread)."""
         try:
             self._leave()
-            self._join(self._next_waiting())
+            self._admit()
+            self._read()
             self._advance()
         except Exception as error:
             logger.exception("A generation step failed")
-            failed, self._running = self._running, []
-            _fail(failed, error)
-            self._decoder.keep([])
-        return bool(self._running or self._waiting)
+            self._give_up(error)
+        return bool(self._running or self._prompts)
 
     def _leave(self) -> None:
-        staying = [index for index, row in enumerate(self._running) if not row.ended]
-        if len(staying) < len(self._running):
-            self._decoder.keep(staying)
-            self._running = [self._running[index] for index in staying]
+        self._prompts = deque(prompt for prompt in self._prompts if not prompt.row.ended)
+        for place in reversed(range(len(self._running))):
+            if self._running[place].ended:
+                self._decoder.leave(place)
+                self._running[place] = self._running[-1]
+                self._running.pop()
 
-    def _join(self, joining: list[_Row]) -> None:
-        if not joining:
-            return
-        try:
-            logits = self._decoder.prefill([row.request.prompt for row in joining])
-        except Exception as error:
-            logger.exception("Reading prompts failed")
-            _fail(joining, error)
-        else:
-            self._running += joining
-            self._choose(joining, logits)
+    def _admit(self) -> None:
+        """The oldest whose callers still wait, as long as there is room."""
+        while (row := self._oldest_waiting()) is not None and self._has_room(row):
+            self._waiting.popleft()
+            self._prompts.append(_Prompt(row))
+        if row is None:
+            self._memory.wait_no_more(self)
+        self._fit()
 
-    def _next_waiting(self) -> list[_Row]:
-        """The oldest whose callers still wait, as long as the batch has room; an empty batch takes any one."""
-        joining: list[_Row] = []
+    def _oldest_waiting(self) -> _Row | None:
         with self._lock:
-            while self._waiting and (self._waiting[0].ended or self._has_room(joining, self._waiting[0])):
-                row = self._waiting.popleft()
-                if not row.ended:
-                    joining.append(row)
-        return joining
+            while self._waiting and self._waiting[0].ended:
+                self._waiting.popleft()
+            return self._waiting[0] if self._waiting else None
 
-    def _has_room(self, joining: list[_Row], row: _Row) -> bool:
-        rows = [*self._running, *joining, row]
-        longest = max(len(other.request.prompt) for other in (*joining, row))
-        return len(rows) == 1 or (
-            len(rows) <= self._limits.rows
-            and sum(other.request.most_tokens for other in rows) <= self._limits.tokens
-            and (not joining or longest * (len(joining) + 1) <= self._limits.prompt_tokens)
-        )
+    def _has_room(self, row: _Row) -> bool:
+        return len(self._in_hand()) < self._limits.rows and self._memory.hold(self, self._bytes_with(row))
+
+    def _fit(self) -> None:
+        """The decoder's memory is that of the rows in hand, and what is held is no more."""
+        rows = self._in_hand()
+        self._decoder.reserve(len(rows), max((row.request.most_tokens for row in rows), default=0))
+        self._memory.hold(self, self._bytes_with())
+
+    def _bytes_with(self, *joining: _Row) -> int:
+        """What the rows in hand and those that join take, each prompt once more while it is read."""
+        rows = [*self._in_hand(), *joining]
+        longest = max((row.request.most_tokens for row in rows), default=0)
+        prompts = [*(prompt.row for prompt in self._prompts), *joining]
+        running = max(self._decoder.held_bytes, self._decoder.bytes_for(len(rows), longest))
+        return running + sum(self._decoder.bytes_for(1, len(row.request.prompt)) for row in prompts)
+
+    def _in_hand(self) -> list[_Row]:
+        return [*self._running, *(prompt.row for prompt in self._prompts)]
+
+    def _read(self) -> None:
+        """By turns, so that a short prompt does not wait for all of a long one; in chunks that no other prompt changes,
+        so that the same numbers come out."""
+        left = self._limits.prompt_tokens
+        while self._prompts and left > 0:
+            prompt = self._prompts.popleft()
+            chunk = prompt.next(self._limits.chunk_tokens)
+            left -= len(chunk)
+            self._read_on(prompt, chunk)
+
+    def _read_on(self, prompt: _Prompt, chunk: Sequence[int]) -> None:
+        """What goes wrong with one prompt is its own caller's alone."""
+        try:
+            prompt.reading = prompt.reading or self._decoder.begin(len(prompt.row.request.prompt))
+            logits = prompt.reading.read(chunk)
+            if prompt.is_read:
+                self._decoder.join(prompt.reading)
+        except Exception as error:
+            logger.exception("Reading a prompt failed")
+            _fail([prompt.row], error)
+        else:
+            if prompt.is_read:
+                self._running.append(prompt.row)
+                self._choose([prompt.row], logits[None])
+            else:
+                self._prompts.append(prompt)
 
     def _advance(self) -> None:
         self._leave()
@@ -192,6 +279,15 @@ class Scheduler:
         _send(row, token)
         if len(row.tokens) == row.request.max_tokens:
             _end(row, "length")
+
+    def _give_up(self, error: Exception) -> None:
+        """Nobody in hand goes on; who waits begins afresh."""
+        failed = self._in_hand()
+        self._running, self._prompts = [], deque()
+        self._decoder.clear()
+        _fail(failed, error)
+        self._memory.hold(self, 0)
+        self._turns.wake(self)
 
 
 def _end(row: _Row, reason: FinishReason) -> None:

@@ -1,5 +1,6 @@
 """Generates text for one model: tokenises the prompt, asks the scheduler for tokens, and gives text back."""
 
+from bisect import bisect_left
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from worker.serving.device import Turns
 from worker.serving.errors import InvalidInput
 from worker.serving.generation.chat import ChatFormat
 from worker.serving.generation.logprobs import Logprobs
+from worker.serving.generation.memory import CacheMemory
 from worker.serving.generation.request import GenerateBody
 from worker.serving.generation.sampling import Sampler, Sampling
 from worker.serving.generation.scheduler import Decoder, Scheduler, TokenRequest
@@ -56,27 +58,20 @@ class GenerativeModel:
 
 
 class TextGenerator:
-    def __init__(self, model: GenerativeModel, device: Turns) -> None:
+    def __init__(self, model: GenerativeModel, turns: Turns, memory: CacheMemory) -> None:
         self._model = model
-        self._scheduler = Scheduler(device, model.decoder, model.end_tokens)
+        self._memory = memory
+        self._scheduler = Scheduler(turns, model.decoder, model.end_tokens, memory)
 
     def prepare(self, body: GenerateBody) -> Prepared:
         """Raises InvalidInput where the prompt leaves no room for an answer. Costs what tokenising costs."""
         prompt, stops = self._prompt(body)
         num_prompt_tokens = len(prompt) - 1
-        room = self._model.context_length - num_prompt_tokens  # the last token of an answer takes no place
-        if room < 1:
-            name = "prompt" if body.messages is None else "messages"
-            context = self._model.context_length
-            raise _refused(
-                name,
-                f"The {name} {'has' if name == 'prompt' else 'have'} {num_prompt_tokens:,} tokens; with a context of "
-                f"{context:,} tokens the model takes at most {context - 1:,}.",
-            )
         wanted = body.parameters
+        max_tokens = min(wanted.max_tokens, self._room(prompt, "prompt" if body.messages is None else "messages"))
         sampling = Sampling(wanted.temperature, wanted.top_k, wanted.top_p, wanted.repetition_penalty)
         sampler = Sampler(sampling, wanted.seed, prompt)
-        request = TokenRequest(prompt, min(wanted.max_tokens, room), sampler, wanted.logprobs)
+        request = TokenRequest(prompt, max_tokens, sampler, wanted.logprobs)
         return Prepared(request, num_prompt_tokens, [*wanted.stops, *stops], is_answer=body.messages is not None)
 
     async def pieces(self, prepared: Prepared) -> AsyncGenerator[Piece, None]:
@@ -112,6 +107,25 @@ class TextGenerator:
                 text.append(piece.text)
                 logprobs += piece.logprobs or ()
         raise AssertionError("pieces end with a Finish")
+
+    def _room(self, prompt: Sequence[int], name: str) -> int:
+        """How many tokens an answer may have: as many as the context has left, and the memory of the cache."""
+        context = self._model.context_length
+        left = context + 1 - len(prompt)  # neither the begin token nor the last one of an answer takes a place
+        told = f"The {name} {'has' if name == 'prompt' else 'have'} {len(prompt) - 1:,} tokens"
+        if left < 1:
+            raise _refused(
+                name, f"{told}; with a context of {context:,} tokens the model takes at most {context - 1:,}."
+            )
+        room = bisect_left(range(1, left + 1), True, key=lambda tokens: not self._scheduler.fits(len(prompt), tokens))
+        if not room:
+            limit = self._memory.limit_bytes
+            raise _refused(
+                name,
+                f"{told}: that is more than the {limit:,} bytes that a replica has for what it has read "
+                "(PRETUNE_GENERATION_CACHE_BYTES). Give a shorter one.",
+            )
+        return room
 
     def _prompt(self, body: GenerateBody) -> tuple[list[int], Sequence[str]]:
         """The tokens, the begin token first; and what ends an answer of itself."""
