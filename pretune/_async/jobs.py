@@ -166,6 +166,11 @@ class AsyncJobs:
         spec = {"kind": "finetune", "parent": parent, "dataset": dataset, "method": _method(method)}
         return await self.create({**spec, **fields})
 
+    async def batch_predict(self, model: str, dataset: str, **fields: Any) -> AsyncJob:
+        """`model`: an id or an alias. `fields`: operation, parameters, name... The answers, a line of JSON for each
+        record, are the job's artifact `predictions.jsonl`."""
+        return await self.create({"kind": "batch_predict", "model": model, "dataset": dataset, **fields})
+
     async def estimate(self, spec: Json) -> Estimate:
         """What the job would cost. Nothing is made."""
         return Estimate.model_validate(await self._http.ask("/v1/jobs/estimate", spec))

@@ -164,6 +164,11 @@ class Jobs:
         spec = {"kind": "finetune", "parent": parent, "dataset": dataset, "method": _method(method)}
         return self.create({**spec, **fields})
 
+    def batch_predict(self, model: str, dataset: str, **fields: Any) -> Job:
+        """`model`: an id or an alias. `fields`: operation, parameters, name... The answers, a line of JSON for each
+        record, are the job's artifact `predictions.jsonl`."""
+        return self.create({"kind": "batch_predict", "model": model, "dataset": dataset, **fields})
+
     def estimate(self, spec: Json) -> Estimate:
         """What the job would cost. Nothing is made."""
         return Estimate.model_validate(self._http.ask("/v1/jobs/estimate", spec))

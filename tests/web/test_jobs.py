@@ -172,6 +172,47 @@ def test_a_checkpoint_is_promoted(page: Page, database: Database, store: FolderS
     expect(page.get_by_role("heading", name="Playground")).to_be_visible()
 
 
+def test_a_batch_prediction_shows_its_answers_and_no_curves(page: Page, database: Database, store: FolderStore) -> None:
+    spec = {"kind": "batch_predict", "model": "live", "dataset": make_dataset(database).id}
+    progress = {"step": 30, "total_steps": 100, "fraction": 0.3, "examples_per_second": 12.0, "eta_seconds": 6.0}
+    metrics = {"records": 30.0, "errors": 2.0}
+    job = make_job(
+        database, status=JobStatus.RUNNING, spec=spec, method="classification", progress=progress, metrics=metrics
+    )
+    for name in ("predictions/part-0.jsonl", "predictions/part-15.jsonl"):
+        keep(database, store, job, name)
+    page.goto(f"/jobs/{job.id}")
+    expect(page.locator("#progress")).to_have_text("30 / 100")
+    expect(page.locator("#rate")).to_have_text("12 records/s")
+    expect(page.locator("#refused")).to_have_text("2")
+    expect(page.locator("#artifacts")).to_contain_text("the answers so far, in 2 parts")
+    expect(page.get_by_role("heading", name="Loss")).to_have_count(0)
+    expect(page.get_by_role("heading", name="Checkpoints")).to_have_count(0)
+    expect(page.get_by_role("link", name="Fine-tune this")).to_have_count(0)
+
+    keep(database, store, job, "predictions.jsonl")
+    page.reload()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the answers").click()
+    assert download.value.path().read_bytes() == b'{"index":0,"output":{}}\n'
+
+
+def keep(database: Database, store: FolderStore, job: JobRow, name: str) -> None:
+    key = f"{job.project_id}/jobs/{job.id}/attempt-1/artifacts/{name.rsplit('/', 1)[-1]}"
+    stored = put(store, key, b'{"index":0,"output":{}}\n')
+    with database.transaction() as session:
+        artifacts.upsert(
+            session,
+            job_id=job.id,
+            name=name,
+            key=key,
+            media_type="application/jsonl",
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            at=now(session),
+        )
+
+
 def test_a_failure_tells_whose_fault_it_is(page: Page, database: Database) -> None:
     error = {"code": "out_of_memory", "message": "The step needs 9 GB.", "fault": "user"}
     job = make_job(database, status=JobStatus.FAILED, error=error)

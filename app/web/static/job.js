@@ -111,7 +111,7 @@ function showFigures() {
   if (!trains) byId("refused").textContent = figure(job.metrics.errors);
   const rate = examples ? examples / (trains ? job.spec.training.batch_size : 1) : meanRate();
   byId("rate").replaceChildren(rate ? rate.toLocaleString("en", { maximumSignificantDigits: 3 }) : "–", rate ? h("small", {}, trains ? " steps/s" : " records/s") : "");
-  byId("rate-more").textContent = tokens ? `${count(tokens)} tokens/s` : examples && trains ? `${count(examples)} examples/s` : rate ? "on average" : "";
+  byId("rate-more").textContent = tokens ? `${count(tokens)} tokens/s` : examples ? (trains ? `${count(examples)} examples/s` : "") : rate ? "on average" : "";
 }
 
 const secondsTaken = () => (new Date(job.finished_at) - new Date(job.started_at)) / 1000;

@@ -90,6 +90,14 @@ def test_a_job_asks_the_model_that_an_alias_pointed_at_when_it_was_made(
         assert models.get(session, DEFAULT_PROJECT_ID, first.id) is None
 
 
+@pytest.mark.databases("sqlite", "postgresql")
+def test_parameters_are_kept_whatever_a_text_in_them_holds(jobs: Jobs, database: Database, store: FolderStore) -> None:
+    model, dataset = model_of(database, store, "causal_language_model"), make_dataset(database)
+    parameters = {"stop": ["\0", "\u2028", "'"]}
+    job = submit(jobs, {"model": model.id, "dataset": dataset.id, "operation": "generate", "parameters": parameters})
+    assert jobs.get(DEFAULT_PROJECT_ID, job.id).spec["parameters"]["stop"] == parameters["stop"]
+
+
 def test_a_retry_without_its_model_is_refused(jobs: Jobs, database: Database, store: FolderStore) -> None:
     model = model_of(database, store, "classification")
     job = submit(jobs, {"model": model.id, "dataset": make_dataset(database).id})
