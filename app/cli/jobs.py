@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -146,6 +147,30 @@ def attach(job: JobId, url: Url = None, key: Key = None, as_json: AsJson = False
     """Watch a job to its end. Ctrl-C stops the watching, never the job."""
     with connected(url, key) as client:
         _attach(client.jobs.get(job), as_json=as_json)
+
+
+@commands.command()
+def artifacts(
+    job: JobId,
+    name: Annotated[str | None, typer.Argument(help="Download this one.")] = None,
+    *,
+    to: Annotated[Path | None, typer.Option(help="The file to write (the artifact's name).")] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a job left beside its model: its log, its report on overfitting, its curves for TensorBoard, samples."""
+    with connected(url, key) as client:
+        view = client.jobs.get(job)
+        if name is not None:
+            typer.echo(view.download(name, to))
+            return
+        found = view.artifacts()
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+        return
+    rows = [(each.name, each.media_type, size(each.size_bytes), age(each.created_at)) for each in found]
+    console().print(listing(("artifact", "type", "size", "created"), rows))
 
 
 @commands.command()

@@ -60,6 +60,10 @@ def test_from_a_file_to_an_answer(pretune: Run, tmp_path: Path) -> None:
     events = [json.loads(line) for line in pretune("logs", child["id"], "-f", "--json").stdout.splitlines()]
     assert [event["id"] for event in events] == list(range(1, len(events) + 1))
 
+    log = pretune("artifacts", parent, "training.log", "--to", str(tmp_path / "log")).stdout.strip()
+    assert Path(log).exists()
+    assert "overfitting-report.json" in pretune("artifacts", parent).stdout
+
     assert pretune("models", "alias", child["model_id"], "judge").stdout == f"judge means {child['model_id']}.\n"
     assert "judge" in pretune("models", "list", "--method", "classification").stdout
     [output] = map(json.loads, pretune("predict", "judge", "soup was superb today").stdout.splitlines())

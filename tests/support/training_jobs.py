@@ -262,9 +262,9 @@ class TrainingJobs:
             query = select(CheckpointRow).where(CheckpointRow.job_id == job_id).order_by(CheckpointRow.step)
             return list(session.scalars(query))
 
-    def artifacts(self, job_id: str) -> dict[str, str]:
-        """The text of each artifact, by name."""
-        return {name: self.read(key) for name, key in self.artifact_keys(job_id).items()}
+    def artifacts(self, job_id: str) -> dict[str, bytes]:
+        """The content of each artifact, by name."""
+        return {name: self.read_bytes(key) for name, key in self.artifact_keys(job_id).items()}
 
     def artifact_keys(self, job_id: str) -> dict[str, str]:
         with self.database.reading() as session:

@@ -36,6 +36,7 @@ from worker.supervisor.reports import Reports, Terms, delete_unneeded
 from worker.supervisor.scratch import Scratch
 from worker.supervisor.smaller_batches import smaller_batches
 from worker.supervisor.spares import Spares
+from worker.supervisor.tensorboard import write_event_file
 from worker.supervisor.watch import Ending, Limits, Watch
 
 #: A process that has closed its report has this long to end by itself.
@@ -229,13 +230,18 @@ class _Attempt:
         )
 
     def _publish_files(self) -> list[PublishedArtifact]:
-        """The log, and the report on overfitting, made anew from the whole series however many attempts there were.
-        Raises LeaseLost."""
+        """The log; and the report on overfitting and the curves for TensorBoard, made anew from the whole series. Raises
+        LeaseLost."""
         publisher, log = Publisher(self.runner.store, self.claim), self.folder / LOG_ARTIFACT
         try:
             files = [publisher.log(log)] if log.exists() else []
-            reports = self.lease.write(lambda session, row: write_overfitting_report(session, row, self.folder))
-            return files + [publisher.artifact(path.name, path, media_type) for path, media_type in reports]
+            made = self.lease.write(
+                lambda session, row: [
+                    *write_overfitting_report(session, row, self.folder),
+                    *write_event_file(session, row, self.folder),
+                ]
+            )
+            return files + [publisher.artifact(path.name, path, media_type) for path, media_type in made]
         except OSError as error:  # they are worth no attempt
             _log.warning("files_not_kept", job_id=self.job.id, error=str(error))
             return []

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from app.contract.job import JobStatus
 from app.db.session import Database
@@ -40,8 +42,14 @@ def test_a_queued_job_becomes_a_model(
     assert [event["step"] for event in training_jobs.events(job_id, "checkpoint")] == [2, 4, 6]
     assert [event["step"] for event in training_jobs.events(job_id, "metrics")] == [1, 2, 3, 4, 5, 6]
     artifacts = training_jobs.artifacts(job_id)
-    assert artifacts.keys() == {"sample.txt", "training.log", REPORT_NAME, READABLE_NAME}
-    assert (artifacts["sample.txt"], artifacts["training.log"]) == ("a sample", "the end of the log\n")
+    assert artifacts.keys() == {
+        "sample.txt",
+        "training.log",
+        REPORT_NAME,
+        READABLE_NAME,
+        f"events.out.tfevents.{job_id}",
+    }
+    assert (artifacts["sample.txt"], artifacts["training.log"]) == (b"a sample", b"the end of the log\n")
     with database.reading() as session:
         points = session.scalars(select(MetricRow).where(MetricRow.job_id == job_id).order_by(MetricRow.step)).all()
     assert [(point.step, point.value) for point in points] == [(step, 1 / step) for step in range(1, 7)]
@@ -102,7 +110,24 @@ def test_a_cancelled_job_has_a_report_on_overfitting_too(
     training_jobs.wait_for(job_id, JobStatus.CANCELLED)
     steps = [event["step"] for event in training_jobs.events(job_id, "metrics")]
     assert steps_reported(training_jobs, job_id) == steps
-    assert training_jobs.artifacts(job_id)[READABLE_NAME].startswith("# Overfitting: not judged")
+    assert training_jobs.artifacts(job_id)[READABLE_NAME].startswith(b"# Overfitting: not judged")
+
+
+def test_tensorboard_reads_the_curves_of_a_job(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path
+) -> None:
+    job_id = training_jobs.submit(steps=300, checkpoint_every=300)
+    start_trainer()
+    training_jobs.wait_for(job_id, JobStatus.SUCCEEDED)
+    name = f"events.out.tfevents.{job_id}"
+    (tmp_path / name).write_bytes(training_jobs.artifacts(job_id)[name])
+    read = EventAccumulator(str(tmp_path)).Reload()
+    told = [(scalar.step, scalar.value) for scalar in read.Scalars("train_loss")]
+    reported = [
+        (event["step"], pytest.approx(event["values"]["train_loss"]))
+        for event in training_jobs.events(job_id, "metrics")
+    ]
+    assert told == reported
 
 
 def steps_reported(training_jobs: TrainingJobs, job_id: str) -> list[int]:
