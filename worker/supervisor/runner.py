@@ -230,8 +230,8 @@ class _Attempt:
         )
 
     def _publish_files(self) -> list[PublishedArtifact]:
-        """The log; and the report on overfitting and the curves for TensorBoard, made anew from the whole series. Raises
-        LeaseLost."""
+        """The log; and, made anew from the whole series, the report on overfitting and the curves for TensorBoard.
+        Raises LeaseLost."""
         publisher, log = Publisher(self.runner.store, self.claim), self.folder / LOG_ARTIFACT
         try:
             files = [publisher.log(log)] if log.exists() else []
