@@ -187,7 +187,24 @@ class ModelView(View):
     parent_model_id: str | None
     dataset_id: str | None
     aliases: tuple[str, ...]
+    pinned: bool
+    loaded_on: tuple[str, ...]
     created_at: datetime
+
+
+class Loaded(View):
+    """`load_seconds` is 0 where the model was in the replica's memory."""
+
+    model_id: str
+    replica_id: str
+    load_seconds: float
+
+
+class UnloadedModel(View):
+    """`unloaded_from` lists the replicas that held the model."""
+
+    model_id: str
+    unloaded_from: tuple[str, ...]
 
 
 class GeneratedText(View):

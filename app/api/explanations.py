@@ -117,13 +117,14 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
     ),
     ErrorCode.RESOURCE_IN_USE: Explanation(
         "Something still needs it",
-        "What was to be deleted is needed by a job that has not ended, by another model or by an alias.",
-        "The detail names what needs it. Cancel or delete that first.",
+        "What was to be deleted is needed by a job that has not ended, by another model or by an alias, or is pinned.",
+        "The detail names what needs it. Cancel, delete or unpin that first.",
     ),
     ErrorCode.INVALID_STATE: Explanation(
         "Not in this state",
-        "The request does not apply to the state that the resource is in, such as resuming a job that is not paused.",
-        "Look at the `status` of the resource, which the detail names too.",
+        "The request does not apply to the state that the resource is in, such as resuming a job that is not paused "
+        "or unloading a model that is pinned.",
+        "Look at the `status` of the resource, or whether it is `pinned`; the detail names it too.",
     ),
     ErrorCode.PARENT_INCOMPATIBLE: Explanation(
         "The parent does not fit the method",
@@ -136,10 +137,12 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
         "The detail names both kinds. `GET /v1/methods` tells the kinds of data sets that each method takes.",
     ),
     ErrorCode.TOO_LARGE: Explanation(
-        "The job is too large",
-        "By arithmetic, the model or its training needs more than this service allows.",
-        "Make it smaller: fewer or narrower layers, a shorter context, a smaller batch. "
-        "`POST /v1/jobs/estimate` tells what a job comes to.",
+        "The job or the model is too large",
+        "By arithmetic, the model or its training needs more than this service allows; or the model, with what is "
+        "pinned, more memory than an inference replica gives to models.",
+        "Make a job smaller: fewer or narrower layers, a shorter context, a smaller batch. "
+        "`POST /v1/jobs/estimate` tells what a job comes to. For a model that is there, the operator can raise "
+        "PRETUNE_INFERENCE_CACHE_BYTES, and models that are pinned can be unpinned.",
     ),
     ErrorCode.INVALID_INPUT: Explanation(
         "The model cannot take this input",

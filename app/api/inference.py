@@ -1,4 +1,6 @@
-"""`/v1/models/{model}/predict`, `generate` and `embed`. Answers are passed through as bytes, never parsed here."""
+"""`/v1/models/{model}/predict`, `generate` and `embed`, whose answers are passed through as bytes, never parsed here;
+and `load` and `unload`.
+"""
 
 import asyncio
 from collections.abc import Awaitable
@@ -8,10 +10,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from app.api.deps import Asker, Services, get_services
+from app.api.deps import Asker, Services, Writer, get_services
 from app.contract.base import Contract
-from app.contract.inference import GeneratedText, Operation
-from app.services.inference import Inference
+from app.contract.inference import GeneratedText, Loaded, Operation
+from app.services.inference import Inference, UnloadedModel
 
 router = APIRouter(prefix="/v1/models", tags=["inference"])
 
@@ -73,6 +75,8 @@ def get_inference(services: Annotated[Services, Depends(get_services)]) -> Infer
 
 
 _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+_TOO_LARGE: dict[int | str, dict[str, Any]] = {422: {"description": "It is larger than a replica's memory for models."}}
+_PINNED: dict[int | str, dict[str, Any]] = {409: {"description": "It is pinned."}}
 InferenceService = Annotated[Inference, Depends(get_inference)]
 
 
@@ -103,6 +107,22 @@ async def generate(
         events = await inference.stream(caller.project_id, model, body.as_json())
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
     return await passed_on(request, inference.answer(caller.project_id, model, Operation.GENERATE, body.as_json()))
+
+
+@router.post("/{model:path}/load", responses=_TOO_LARGE)
+async def load_model(model: str, caller: Writer, inference: InferenceService) -> Loaded:
+    """Bring a model into the memory of the replica that answers for it, and answer when it is there. Asked again, it
+    changes nothing. What is used least recently makes room.
+    """
+    return await inference.load(caller.project_id, model)
+
+
+@router.post("/{model:path}/unload", responses=_PINNED)
+async def unload_model(model: str, caller: Writer, inference: InferenceService) -> UnloadedModel:
+    """Take a model out of the memory of every replica. Requests under way are answered first; the next one loads it
+    again.
+    """
+    return await inference.unload(caller.project_id, model)
 
 
 async def passed_on(request: Request, answer: Awaitable[bytes]) -> Response:

@@ -47,7 +47,7 @@ def get_deletion(services: Annotated[Services, Depends(get_services)]) -> JobDel
 
 
 def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
-    return Models(services.database, services.store)
+    return Models(services.database, services.store, services.settings)
 
 
 def get_filters(

@@ -41,12 +41,15 @@ _FORM_SCHEMA: dict[str, Any] = {
 
 Responses = dict[int | str, dict[str, Any]]
 NOT_FOUND: Responses = {404: {"description": "This project has no such model or alias."}}
-IN_USE: Responses = NOT_FOUND | {409: {"description": "An alias, a model or a job that has not ended needs it."}}
+IN_USE: Responses = NOT_FOUND | {
+    409: {"description": "An alias, a model or a job that has not ended needs it, or it is pinned."}
+}
+NO_ROOM: Responses = NOT_FOUND | {422: {"description": "With what is pinned already, it would not fit into a replica."}}
 ZIP: Responses = NOT_FOUND | {200: {"content": {"application/zip": {}}}}
 
 
 def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
-    return Models(services.database, services.store)
+    return Models(services.database, services.store, services.settings)
 
 
 def get_imports(services: Annotated[Services, Depends(get_services)]) -> Imports:
@@ -128,6 +131,20 @@ def delete_alias(model: Ref, alias: PlainText, caller: Writer, models: ModelsSer
     models.delete_alias(caller.project_id, model, alias)
 
 
+@router.put("/{model}/pin", responses=NO_ROOM)
+def pin_model(model: Ref, caller: Writer, models: ModelsService) -> ModelView:
+    """Let every inference replica keep the model in memory, from its start on. An alias stands for the model that it
+    points at now: the pin does not move with it.
+    """
+    return models.pin(caller.project_id, model)
+
+
+@router.delete("/{model}/pin", status_code=HTTPStatus.NO_CONTENT, responses=NOT_FOUND)
+def unpin_model(model: Ref, caller: Writer, models: ModelsService) -> None:
+    """Let the model make room for others, when they need it."""
+    models.unpin(caller.project_id, model)
+
+
 @router.get("/{model}/deletion", responses=NOT_FOUND)
 def preview_model_deletion(model: Ref, caller: Reader, models: ModelsService) -> Deletion:
     """What deleting the model would free, what keeps it from going, and what would stay."""
@@ -136,5 +153,7 @@ def preview_model_deletion(model: Ref, caller: Reader, models: ModelsService) ->
 
 @router.delete("/{model}", status_code=HTTPStatus.NO_CONTENT, responses=IN_USE)
 def delete_model(model: Ref, caller: Writer, models: ModelsService) -> None:
-    """Delete a model that no alias, no other model and no unfinished job needs. Its job keeps its checkpoints."""
+    """Delete a model that is not pinned, and that no alias, no other model and no unfinished job needs. Its job keeps
+    its checkpoints.
+    """
     models.delete(caller.project_id, model)

@@ -1,4 +1,5 @@
-"""What the api and an inference replica say to each other: `POST /infer` with an InferenceRequest.
+"""What the api and an inference replica say to each other: `POST /infer` with an InferenceRequest; `POST /load` and
+`POST /unload` with a ModelReference.
 
 A replica needs no database to answer: the request names the model's files by digest. Its answer is the user's own, too.
 """
@@ -25,6 +26,11 @@ class ModelReference(Contract):
     digest: str
     artifact_prefix: str
     files: Annotated[tuple[FileEntry, ...], Field(strict=False)]
+
+    @property
+    def size_bytes(self) -> int:
+        """What a replica counts the model with while it is in memory."""
+        return sum(file.size_bytes for file in self.files)
 
 
 class InferenceRequest(Contract):
@@ -70,3 +76,18 @@ class TextPiece(Contract):
 
     text: str
     logprobs: list[TokenLogprob] | None = None
+
+
+class Loaded(Contract):
+    """A model is in the memory of a replica. `load_seconds` is what bringing it there took: 0 where it was there."""
+
+    model_id: str
+    replica_id: str
+    load_seconds: float
+
+
+class Unloaded(Contract):
+    """A model is not, or no longer, in the memory of a replica; `was_loaded` tells which."""
+
+    replica_id: str
+    was_loaded: bool

@@ -1,4 +1,4 @@
-"""The SQL of registered models. A row never changes once it stands."""
+"""The SQL of registered models. A row never changes once it stands, but for its pin."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -156,6 +156,12 @@ def ancestry(session: Session, row: ModelRow) -> list[ModelRow]:
     while (parent_id := chain[0].parent_model_id) is not None:
         chain.insert(0, session.get_one(ModelRow, parent_id))
     return chain
+
+
+def pinned(session: Session) -> Sequence[ModelRow]:
+    """Those of all projects that every replica keeps in memory, in the order in which they were pinned."""
+    query = select(ModelRow).where(ModelRow.pinned_at.is_not(None))
+    return session.scalars(query.order_by(ModelRow.pinned_at, ModelRow.id)).all()
 
 
 def delete(session: Session, row: ModelRow) -> None:

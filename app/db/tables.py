@@ -163,7 +163,8 @@ class AttemptRow(Row):
 
 
 class WorkerRow(Row):
-    """A trainer or an inference replica that says it lives. `loaded` lists model digests (inference).
+    """A trainer or an inference replica that says it lives. `loaded` lists model digests (inference), and `cache_bytes`
+    bounds the models that it holds.
 
     `name` and `version` are null for a worker of a version that did not tell them.
     """
@@ -177,6 +178,7 @@ class WorkerRow(Row):
     devices: Mapped[list[Any]]
     address: Mapped[str | None] = mapped_column(String(255))
     loaded: Mapped[list[Any]]
+    cache_bytes: Mapped[int | None]
     started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
 
@@ -216,10 +218,17 @@ class CheckpointRow(Row):
 
 
 class ModelRow(Row):
-    """A registered, immutable result. `reference` is the ModelReference that serving loads by."""
+    """A registered, immutable result. `reference` is the ModelReference that serving loads by.
+
+    `pinned_at`, which alone may change, is set while every replica keeps the model in memory.
+    """
 
     __tablename__ = "models"
-    __table_args__ = (Index("ix_models_listing", "project_id", "id"), Index("ix_models_job", "job_id"))
+    __table_args__ = (
+        Index("ix_models_listing", "project_id", "id"),
+        Index("ix_models_job", "job_id"),
+        Index("ix_models_pinned", "pinned_at"),
+    )
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     name: Mapped[str | None] = mapped_column(String(200))
@@ -234,6 +243,7 @@ class ModelRow(Row):
     description: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
     size_bytes: Mapped[int]
+    pinned_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from app.db.locking import Lock, locked
 from app.db.tables import WorkerRow
 
 Role = Literal["trainer", "inference"]
@@ -25,6 +26,7 @@ def heartbeat(
     devices: Collection[str],
     address: str | None,
     loaded: Collection[str],
+    cache_bytes: int | None = None,
     at: datetime,
 ) -> None:
     """Say that a worker, which is this process, lives, and what it offers now."""
@@ -33,14 +35,20 @@ def heartbeat(
         row = WorkerRow(id=id, role=role, name=_this_process(), version=version("pretune"), started_at=at)
         session.add(row)
     row.queues, row.devices, row.loaded = list(queues), list(devices), list(loaded)
-    row.address, row.heartbeat_at = address, at
+    row.address, row.cache_bytes, row.heartbeat_at = address, cache_bytes, at
     session.flush()
 
 
-def live(session: Session, role: Role, since: datetime) -> Sequence[WorkerRow]:
+def live(session: Session, role: Role, since: datetime, *, lock: Lock | None = None) -> Sequence[WorkerRow]:
     """Those that have been heard of after `since`, in order of their ids."""
     query = select(WorkerRow).where(WorkerRow.role == role, WorkerRow.heartbeat_at >= since)
-    return session.scalars(query.order_by(WorkerRow.id)).all()
+    return session.scalars(locked(query.order_by(WorkerRow.id), lock)).all()
+
+
+def holders(session: Session, digests: Collection[str], since: datetime) -> dict[str, list[str]]:
+    """Which live replicas have said last that they hold each of the models in memory."""
+    rows = live(session, "inference", since) if digests else ()
+    return {digest: [row.id for row in rows if digest in row.loaded] for digest in digests}
 
 
 def page(

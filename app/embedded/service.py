@@ -49,7 +49,7 @@ class EmbeddedService:
         with ExitStack() as stack:
             lock = stack.enter_context(locked(self._settings.data_dir.absolute()))
             api = stack.enter_context(closing(listen(self._settings.host, self._settings.port)))
-            inference = stack.enter_context(closing(listen("127.0.0.1", 0)))
+            inference = stack.enter_context(closing(listen("127.0.0.1", _inference_port(self._settings))))
             self._say(f"Pretune {version('pretune')} starts ...")
             self._logs_dir.mkdir(mode=0o700, exist_ok=True)
             database = stack.enter_context(prepare_database(self._settings))
@@ -133,3 +133,8 @@ class EmbeddedService:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _inference_port(settings: Settings) -> int:
+    """Any, unless somebody wants to know it: Prometheus asks the replica there."""
+    return settings.inference_port if "inference_port" in settings.model_fields_set else 0

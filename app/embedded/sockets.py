@@ -52,5 +52,8 @@ def url_of(listener: socket.socket) -> str:
 
 def _explanation(host: str, port: int, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f"Port {port} on {host} is taken by another program. Choose another with --port, or 0 for any free one."
+        return (
+            f"Port {port} on {host} is taken by another program. Choose another with --port (the replica's with "
+            "PRETUNE_INFERENCE_PORT), or 0 for any free one."
+        )
     return f"Cannot listen on {host}:{port}: {error}. Choose another address with --host and --port."

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TypeVar
 
 from app.contract.errors import Unavailable
-from app.contract.inference import Operation
+from app.contract.inference import Loaded, Operation, Unloaded
 from app.db.session import Database
 from app.inference_client.answers import is_success, remote_error
 from app.inference_client.connection import Connection, ConnectionFailed, Head
@@ -46,26 +46,25 @@ class InferenceClient:
 
     async def infer(self, model: RoutedModel, operation: Operation, body: bytes) -> bytes:
         """The replica's JSON answer. `body` is the user's JSON object, valid JSON already."""
-        request = self._request(model, operation, body)
+        return await self._asked(model, self._inference_request(model, operation, body))
 
-        async def exchange(stack: AsyncExitStack, address: str) -> tuple[Head, bytes]:
-            connection = await stack.enter_async_context(self._pool.connection(address))
-            connection.send(request)
-            head = await self._patiently(address, connection.head)
-            return head, await self._patiently(address, connection.body)
+    async def load(self, model: RoutedModel) -> Loaded:
+        """Once the replica that answers for the model holds it in memory."""
+        return Loaded.model_validate_json(await self._asked(model, self._request("/load", model.reference_json)))
 
-        async with AsyncExitStack() as stack:
-            head, answer = await self._attempt(model, stack, exchange)
-        if not is_success(head):
-            raise remote_error(head, answer)
-        return answer
+    async def unload(self, model: RoutedModel) -> list[Unloaded]:
+        """What each live replica answers; one that fails now is left out, for it will hold nothing when it is back."""
+        request = self._request("/unload", model.reference_json)
+        addresses = await self._replicas.ranked(model.digest)
+        answers = await asyncio.gather(*(self._unloaded(address, request) for address in addresses))
+        return [answer for answer in answers if answer is not None]
 
     async def stream(self, model: RoutedModel, body: bytes) -> AsyncGenerator[bytes, None]:
         """Server-sent events of a generation. An error before the first is raised here, not by the iterator.
 
         The iterator raises ConnectionFailed where the replica goes away; closing it tells the replica to stop.
         """
-        request = self._request(model, Operation.GENERATE, body)
+        request = self._inference_request(model, Operation.GENERATE, body)
 
         async def exchange(stack: AsyncExitStack, address: str) -> tuple[Head, str, Connection]:
             connection = await stack.enter_async_context(self._pool.connection(address))
@@ -81,6 +80,35 @@ class InferenceClient:
 
     def close(self) -> None:
         self._pool.close()
+
+    async def _asked(self, model: RoutedModel, request: bytes) -> bytes:
+        async def exchange(stack: AsyncExitStack, address: str) -> tuple[Head, bytes]:
+            return await self._exchange(stack, address, request)
+
+        async with AsyncExitStack() as stack:
+            head, answer = await self._attempt(model, stack, exchange)
+        if not is_success(head):
+            raise remote_error(head, answer)
+        return answer
+
+    async def _unloaded(self, address: str, request: bytes) -> Unloaded | None:
+        try:
+            async with AsyncExitStack() as stack:
+                head, answer = await self._exchange(stack, address, request)
+        except ConnectionFailed as error:
+            logger.warning("Inference replica %s failed: %s", address, error)
+            self._replicas.suspect(address)
+            return None
+        if not is_success(head):
+            raise remote_error(head, answer)
+        return Unloaded.model_validate_json(answer)
+
+    async def _exchange(self, stack: AsyncExitStack, address: str, request: bytes) -> tuple[Head, bytes]:
+        """Raises ConnectionFailed."""
+        connection = await stack.enter_async_context(self._pool.connection(address))
+        connection.send(request)
+        head = await self._patiently(address, connection.head)
+        return head, await self._patiently(address, connection.body)
 
     async def _attempt(
         self,
@@ -116,10 +144,13 @@ class InferenceClient:
                 if asyncio.get_running_loop().time() > deadline:
                     raise Unavailable(f"No answer within {ANSWER_SECONDS:.0f} s.", retry_after_seconds=60) from None
 
-    def _request(self, model: RoutedModel, operation: Operation, body: bytes) -> bytes:
+    def _inference_request(self, model: RoutedModel, operation: Operation, body: bytes) -> bytes:
         content = b'{"model":%b,"operation":"%b","body":%b}' % (model.reference_json, operation.encode(), body)
+        return self._request("/infer", content)
+
+    def _request(self, path: str, content: bytes) -> bytes:
         head = (
-            "POST /infer HTTP/1.1\r\nhost: inference\r\ncontent-type: application/json\r\n"
+            f"POST {path} HTTP/1.1\r\nhost: inference\r\ncontent-type: application/json\r\n"
             f"{self._authorization}content-length: {len(content)}\r\n\r\n"
         )
         return head.encode() + content

@@ -27,6 +27,6 @@ def refuse_deletion(what: str, blocked_by: Sequence[str]) -> None:
     """Raises Conflict if anything is in the way."""
     if blocked_by:
         raise Conflict(
-            f"{what[0].upper()}{what[1:]} is in use. {' '.join(blocked_by)} Delete or cancel those first.",
+            f"{what[0].upper()}{what[1:]} is in use. {' '.join(blocked_by)} Delete, cancel or unpin those first.",
             code=ErrorCode.RESOURCE_IN_USE,
         )

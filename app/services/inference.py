@@ -1,4 +1,7 @@
-"""The rules of inference: whose model it is, and what becomes of the question. Inputs and outputs stay opaque."""
+"""The rules of inference: whose model it is, and what becomes of the question. Inputs and outputs stay opaque.
+
+Models are loaded by the first question, too: `load` only spares it the wait.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -6,13 +9,23 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from pydantic_core import to_json
+from sqlalchemy.orm import Session
 
-from app.contract.errors import ErrorCode, NotFound, ServiceError
-from app.contract.inference import ModelReference, Operation
+from app.contract.base import Contract
+from app.contract.errors import Conflict, ErrorCode, NotFound, ServiceError
+from app.contract.inference import Loaded, ModelReference, Operation
 from app.db import models
 from app.db.session import Database
+from app.db.tables import ModelRow
 from app.inference_client import InferenceClient, RoutedModel
 from app.inference_client.connection import ConnectionFailed
+
+
+class UnloadedModel(Contract):
+    """`unloaded_from` lists the replicas that held the model."""
+
+    model_id: str
+    unloaded_from: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,18 @@ class Inference:
         """Server-sent events of a generation; what goes wrong before the first is raised here."""
         return _told(await self.client.stream(await self._routed(project_id, model), body))
 
+    async def load(self, project_id: str, model: str) -> Loaded:
+        """Raises NotFound, Unavailable where no replica lives, and what the replica raises: too large, damaged."""
+        return await self.client.load(await self._routed(project_id, model))
+
+    async def unload(self, project_id: str, model: str) -> UnloadedModel:
+        """Raises NotFound, and Conflict where the model is pinned."""
+        routed = await asyncio.to_thread(self._unpinned, project_id, model)
+        answers = await self.client.unload(routed)
+        return UnloadedModel(
+            model_id=routed.model_id, unloaded_from=[answer.replica_id for answer in answers if answer.was_loaded]
+        )
+
     async def _routed(self, project_id: str, model: str) -> RoutedModel:
         """By id or alias, of this project. Aliases are always read anew: who moves one expects the very next request
         to follow.
@@ -42,10 +67,25 @@ class Inference:
 
     def _read(self, project_id: str, model: str) -> RoutedModel:
         with self.database.reading() as session:
-            row = models.resolve(session, project_id, model)
-            if row is None:
-                raise NotFound(f"There is no model {model!r}.")
-            return RoutedModel.of(ModelReference.model_validate(row.reference))
+            return _route(_model(session, project_id, model))
+
+    def _unpinned(self, project_id: str, model: str) -> RoutedModel:
+        with self.database.reading() as session:
+            row = _model(session, project_id, model)
+        if row.pinned_at is not None:
+            raise Conflict(f"{row.id} is pinned. Unpin it first: DELETE /v1/models/{row.id}/pin.")
+        return _route(row)
+
+
+def _model(session: Session, project_id: str, ref: str) -> ModelRow:
+    row = models.resolve(session, project_id, ref)
+    if row is None:
+        raise NotFound(f"There is no model {ref!r}.")
+    return row
+
+
+def _route(row: ModelRow) -> RoutedModel:
+    return RoutedModel.of(ModelReference.model_validate(row.reference))
 
 
 async def _told(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

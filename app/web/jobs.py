@@ -102,7 +102,7 @@ def show_table(request: Request, visitor: ThisVisitor, state: State) -> HTMLResp
 def show_job(request: Request, visitor: ThisVisitor, job_id: JobId) -> HTMLResponse:
     services, project_id = visitor.services, visitor.project_id
     told = JobEvents(services.database, services.events).told(project_id, job_id, EVENTS_SHOWN)
-    jobs, models = _jobs(visitor), Models(services.database, services.store)
+    jobs, models = _jobs(visitor), Models(services.database, services.store, services.settings)
     job = jobs.get(project_id, job_id)
     results = JobResults(services.database, services.store)
     state = {

@@ -23,7 +23,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 def show_models(
     request: Request, visitor: ThisVisitor, cursor: Annotated[str | None, Query(max_length=64)] = None
 ) -> HTMLResponse:
-    models = Models(visitor.services.database, visitor.services.store)
+    models = Models(visitor.services.database, visitor.services.store, visitor.services.settings)
     page = models.page(visitor.project_id, cursor=cursor, limit=PAGE_SIZE)
     return render(request, "models.html", page=page, cursor=cursor)
 
@@ -31,7 +31,7 @@ def show_models(
 @router.get("/models/{ref}")
 def show_model(request: Request, visitor: ThisVisitor, ref: Annotated[PlainText, Path(max_length=200)]) -> HTMLResponse:
     services, project_id = visitor.services, visitor.project_id
-    models = Models(services.database, services.store)
+    models = Models(services.database, services.store, services.settings)
     ancestry = Ancestry(
         Jobs(services.database, services.dispatcher, services.settings),
         models,

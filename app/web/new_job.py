@@ -36,7 +36,9 @@ def show_new_job(
     """`dataset` and `parent` stand in the form from the start; `clone` fills all of it."""
     services, project_id = visitor.services, visitor.project_id
     jobs = Jobs(services.database, services.dispatcher, services.settings)
-    models = Models(services.database, services.store).page(project_id, cursor=None, limit=MAX_LIMIT).data
+    models = (
+        Models(services.database, services.store, services.settings).page(project_id, cursor=None, limit=MAX_LIMIT).data
+    )
     datasets = Datasets(services.database, services.store, services.validators).page(project_id, None, MAX_LIMIT).data
     unfinished = JobFilters(statuses=tuple(set(JobStatus) - TERMINAL), kinds=TRAINING_KINDS)
     state: dict[str, Any] = {

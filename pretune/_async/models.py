@@ -10,7 +10,17 @@ from pretune import protocol
 from pretune._async.bound import AsyncBound
 from pretune._async.http import AsyncHttp
 from pretune.uploads import OnProgress, Upload
-from pretune.views import Deletion, GeneratedText, Json, ModelView, Outputs, Samples, Vectors
+from pretune.views import (
+    Deletion,
+    GeneratedText,
+    Json,
+    Loaded,
+    ModelView,
+    Outputs,
+    Samples,
+    UnloadedModel,
+    Vectors,
+)
 
 
 class AsyncModel(ModelView, AsyncBound):
@@ -46,6 +56,21 @@ class AsyncModel(ModelView, AsyncBound):
 
     async def remove_alias(self, alias: str) -> None:
         await self._http.delete(f"/v1/models/{self.id}/aliases/{alias}")
+
+    async def load(self) -> Loaded:
+        """Once the replica that answers for it holds it in memory."""
+        return Loaded.model_validate(await self._http.ask(f"/v1/models/{self.id}/load", {}))
+
+    async def unload(self) -> UnloadedModel:
+        """Out of the memory of every replica; one that is pinned must be unpinned first."""
+        return UnloadedModel.model_validate(await self._http.ask(f"/v1/models/{self.id}/unload", {}))
+
+    async def pin(self) -> "AsyncModel":
+        """Every replica keeps it in memory."""
+        return AsyncModel.model_validate(await self._http.put(f"/v1/models/{self.id}/pin"), context=self._http)
+
+    async def unpin(self) -> None:
+        await self._http.delete(f"/v1/models/{self.id}/pin")
 
     async def download(self, to: Path | str | None = None) -> Path:
         """The folder as an archive, which Hugging Face's tools load once unpacked. -> where it lies"""

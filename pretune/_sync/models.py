@@ -10,7 +10,17 @@ from pretune import protocol
 from pretune._sync.bound import Bound
 from pretune._sync.http import Http
 from pretune.uploads import OnProgress, Upload
-from pretune.views import Deletion, GeneratedText, Json, ModelView, Outputs, Samples, Vectors
+from pretune.views import (
+    Deletion,
+    GeneratedText,
+    Json,
+    Loaded,
+    ModelView,
+    Outputs,
+    Samples,
+    UnloadedModel,
+    Vectors,
+)
 
 
 class Model(ModelView, Bound):
@@ -45,6 +55,21 @@ class Model(ModelView, Bound):
 
     def remove_alias(self, alias: str) -> None:
         self._http.delete(f"/v1/models/{self.id}/aliases/{alias}")
+
+    def load(self) -> Loaded:
+        """Once the replica that answers for it holds it in memory."""
+        return Loaded.model_validate(self._http.ask(f"/v1/models/{self.id}/load", {}))
+
+    def unload(self) -> UnloadedModel:
+        """Out of the memory of every replica; one that is pinned must be unpinned first."""
+        return UnloadedModel.model_validate(self._http.ask(f"/v1/models/{self.id}/unload", {}))
+
+    def pin(self) -> "Model":
+        """Every replica keeps it in memory."""
+        return Model.model_validate(self._http.put(f"/v1/models/{self.id}/pin"), context=self._http)
+
+    def unpin(self) -> None:
+        self._http.delete(f"/v1/models/{self.id}/pin")
 
     def download(self, to: Path | str | None = None) -> Path:
         """The folder as an archive, which Hugging Face's tools load once unpacked. -> where it lies"""

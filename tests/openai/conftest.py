@@ -12,14 +12,11 @@ import httpx2
 import pytest
 from openai import OpenAI
 
-from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
-from app.db import models as model_rows
 from app.db.migrate import upgrade
-from app.db.session import Database, now
+from app.db.session import Database
 from app.services.keys import Keys
 from app.settings import Settings
 from app.storage import FolderStore
-from tests.factories import make_project
 from tests.support.waiting import wait_until
 from tests.worker.serving import models, replicas
 
@@ -89,28 +86,8 @@ def autoencoder(database: Database, store: FolderStore, tmp_path_factory: pytest
 
 
 def register(database: Database, store: FolderStore, folder: Path, model_id: str) -> str:
-    """A model folder as a model of the project, which no job of ours made."""
-    description = ModelDescription.model_validate_json((folder / DESCRIPTION_NAME).read_bytes())
-    reference = replicas.publish(store, folder, model_id)
-    make_project(database, PROJECT)
-    with database.transaction() as session:
-        model_rows.register(
-            session,
-            project_id=PROJECT,
-            name=model_id,
-            kind=description.kind,
-            method=description.method,
-            job_id=None,
-            checkpoint_step=None,
-            parent_model_id=None,
-            dataset_id=None,
-            reference=reference,
-            description=description,
-            metrics={"validation_loss": 2.5},
-            size_bytes=sum(entry.size_bytes for entry in reference.files),
-            at=now(session),
-        )
-    return model_id
+    """A model folder as a model of the project."""
+    return replicas.register(database, store, folder, model_id, PROJECT).model_id
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from app.contract.scopes import Scope
 from app.db.session import Database
 from app.services.keys import Keys
 from app.services.models import Models
+from app.settings import Settings
 from app.storage import FolderStore
 from tests.factories import language_model_spec, make_dataset, make_job, make_model
 from tests.openai.conftest import PROJECT
@@ -17,7 +18,7 @@ from tests.openai.conftest import PROJECT
 def test_models_are_listed_and_found_by_id_and_alias(
     client: OpenAI, database: Database, store: FolderStore, language_model: str
 ) -> None:
-    Models(database, store).put_alias(PROJECT, language_model, "writer")
+    Models(database, store, Settings()).put_alias(PROJECT, language_model, "writer")
     assert language_model in [model.id for model in client.models.list()]
     for ref in (language_model, "writer"):
         found = client.models.retrieve(ref)
@@ -60,7 +61,7 @@ def test_a_model_is_deleted_once(client: OpenAI, database: Database, store: Fold
 def test_a_conflict_that_lasts_is_sent_once(
     client: OpenAI, database: Database, store: FolderStore, language_model: str
 ) -> None:
-    Models(database, store).put_alias(PROJECT, language_model, "kept")
+    Models(database, store, Settings()).put_alias(PROJECT, language_model, "kept")
     with pytest.raises(openai.ConflictError) as caught:
         client.models.delete(language_model)
     assert caught.value.code == "resource_in_use"

@@ -1,14 +1,16 @@
-"""The page of a model: its names, its ancestry, its end. Asking it stands in `test_playground`."""
+"""The page of a model: its names, its memory, its ancestry, its end. Asking it stands in `test_playground`."""
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from app.contract.job import JobStatus
 from app.db.session import Database
+from app.settings import Settings
 from app.storage import FolderStore
 from tests.factories import make_job, make_model
-from tests.web.conftest import Complaints
+from tests.web.conftest import NARROW, Complaints
 from tests.web.running_jobs import make_reviews
+from tests.worker.serving import models, replicas
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +44,34 @@ def test_aliases_come_and_go(page: Page, database: Database, store: FolderStore,
     expect(page.locator("#toast")).to_contain_text("cannot be an alias")
     page.get_by_role("button", name="Take the alias production away").click()
     expect(page.locator("#aliases")).to_be_empty()
+
+
+def test_a_model_is_loaded_pinned_and_unloaded_by_keyboard_on_a_phone(
+    page: Page, database: Database, store: FolderStore, settings: Settings, complaints: Complaints
+) -> None:
+    model = replicas.register(database, store, models.feature_regressor(settings.data_dir / "m"), "model_small")
+    page.set_viewport_size(NARROW)
+    complaints.foresee("503")
+    page.goto(f"/models/{model.model_id}")
+    memory = page.locator("#memory")
+    expect(memory).to_have_text("On no replica.")
+    page.get_by_role("button", name="Load", exact=True).press("Enter")
+    expect(page.locator("#toast")).to_contain_text("No inference replica")
+    with replicas.running(settings.model_copy(update={"inference_threads": 1, "heartbeat_seconds": 0.2})):
+        expect(page.get_by_role("button", name="Load", exact=True)).to_be_enabled()
+        page.wait_for_function("fetch('/v1/workers').then(r => r.json()).then(({data}) => data.length === 1)")
+        page.get_by_role("button", name="Load", exact=True).press("Enter")
+        expect(memory).to_have_text("Loaded on one replica.")
+        page.get_by_role("button", name="Pin", exact=True).press("Enter")
+        expect(memory).to_have_text("Loaded on one replica, pinned.")
+        complaints.foresee("409")
+        page.get_by_role("button", name="Unload").press("Enter")
+        expect(page.locator("#toast")).to_contain_text("Unpin it first")
+        page.get_by_role("button", name="Unpin").press("Enter")
+        expect(memory).to_have_text("Loaded on one replica.")
+        page.get_by_role("button", name="Unload").press("Enter")
+        expect(memory).to_have_text("On no replica.")
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
 
 
 def test_a_model_is_deleted_once_nothing_needs_it(page: Page, database: Database, store: FolderStore) -> None:

@@ -20,6 +20,7 @@ from worker.serving.batcher import Row, cut
 from worker.serving.device import Work
 from worker.serving.errors import InvalidInput
 from worker.serving.generation import CacheMemory, GenerateBody, GenerativeModel, TextGenerator
+from worker.serving.generation.meter import Unmetered
 from worker.serving.predictors.protocol import BatchedOperation, Encoded, Predictor
 from worker.serving.served import configured, parsed
 
@@ -133,7 +134,7 @@ class GeneratedAnswers:
 
     def __post_init__(self) -> None:
         self._turns = TurnsInOrder()
-        self._generator = TextGenerator(self.model, self._turns, CacheMemory(self._turns, CACHE_BYTES))
+        self._generator = TextGenerator(self.model, self._turns, CacheMemory(self._turns, CACHE_BYTES), Unmetered())
 
     def answer(self, first_index: int, inputs: Sequence[Any], heed: Heed) -> list[Any | Refusal]:
         return asyncio.run(self._all(first_index, inputs, heed))

@@ -1,4 +1,5 @@
-"""The inference process: `uvicorn worker.serving.asgi:app`. `POST /infer`, `GET /healthz`, and a heartbeat.
+"""The inference process: `uvicorn worker.serving.asgi:app`. `POST /infer`, `/load` and `/unload`, `GET /healthz` and
+`/metrics`, and a heartbeat.
 
 Stateless but for its caches: any number of replicas may run, and the api chooses among those that say they live.
 """
@@ -12,12 +13,16 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import perf_counter
+from typing import TypeVar
 
 import torch
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
+from app.contract.base import Contract
 from app.contract.errors import ErrorCode, InvalidRequest, NotFound, ServiceError, Unauthenticated
-from app.contract.inference import InferenceRequest, ModelReference, Operation
+from app.contract.inference import InferenceRequest, Loaded, ModelReference, Operation, Unloaded
 from app.db.ids import new_id
 from app.db.session import Database
 from app.logging import configure_logging
@@ -29,11 +34,15 @@ from worker.serving.device import Device
 from worker.serving.generation import CacheMemory, Piece
 from worker.serving.heartbeat import Heartbeat
 from worker.serving.loader import Loader
+from worker.serving.metrics import Outcome, ReplicaMetrics
 from worker.serving.model_files import ModelFiles
+from worker.serving.pins import PinKeeper
 from worker.serving.predictors import load_predictor
 from worker.serving.served import ServedModel
 
 logger = logging.getLogger(__name__)
+
+Asked = TypeVar("Asked", bound=Contract)
 
 MIB = 1 << 20
 #: Beside the user's body, a request carries the model's reference.
@@ -42,6 +51,11 @@ MAX_REQUESTS = 1_024
 MAX_REQUEST_BYTES = 256 * MIB
 #: Fetched model files may take so many times the memory bound on disk.
 DISK_TO_MEMORY = 4
+#: A replica is on the list as soon as it has loaded what is pinned, and after this at the latest.
+PRELOAD_SECONDS = 60.0
+#: For the database to hear of a load before its caller does.
+NEWS_SECONDS = 2.0
+METRICS_TYPE = CONTENT_TYPE_LATEST.encode()
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -50,10 +64,12 @@ class Replica:
 
     def __init__(self, settings: Settings) -> None:
         self.token = _required_token(settings)
+        self.on_loopback = settings.inference_host in LOOPBACK_HOSTS
         self.max_body_bytes = settings.max_json_bytes + REFERENCE_BYTES
-        self.requests = Admission(MAX_REQUESTS)
-        self.request_bytes = Admission(MAX_REQUEST_BYTES)
-        self.loader = Loader(self._load, settings.inference_cache_bytes)
+        self.metrics = ReplicaMetrics(lambda: self.loader.held_bytes, settings.inference_cache_bytes)
+        self.requests = Admission(MAX_REQUESTS, self.metrics.refused)
+        self.request_bytes = Admission(MAX_REQUEST_BYTES, self.metrics.refused)
+        self.loader = Loader(self._load, settings.inference_cache_bytes, self.metrics)
         self._num_threads = settings.inference_threads or max(1, (os.cpu_count() or 1) // 2)
         self._files = ModelFiles(
             FolderStore(settings.artifacts_dir),
@@ -64,20 +80,56 @@ class Replica:
         self._cache_memory = CacheMemory(self._device, settings.generation_cache_bytes)
         self._helpers = ThreadPoolExecutor(2, thread_name_prefix="helper")
         self._database = Database(settings.resolved_database_url)
+        self._id = new_id("wrk")
+        self._pins = PinKeeper(self._database, self.loader, settings.heartbeat_seconds)
         self._heartbeat = Heartbeat(
             self._database,
-            replica_id=new_id("wrk"),
+            replica_id=self._id,
             address=settings.inference_address or _own_address(settings),
             devices=["cpu"],
             loaded=lambda: self.loader.loaded,
+            cache_bytes=settings.inference_cache_bytes,
             interval_seconds=settings.heartbeat_seconds,
         )
 
     def start(self) -> None:
         torch.set_num_threads(self._num_threads)
-        self._heartbeat.start()
+        self._life = asyncio.create_task(self._live())
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        self._life.cancel()
+        await asyncio.wait({self._life})
+        await asyncio.to_thread(self._end)
+
+    async def load(self, reference: ModelReference) -> Loaded:
+        """Raises what `Loader.use` raises."""
+        was_loaded, began_at = reference.digest in self.loader.loaded, perf_counter()
+        async with self.loader.use(reference):
+            seconds = 0.0 if was_loaded else perf_counter() - began_at
+        await self._tell_news()
+        return Loaded(model_id=reference.model_id, replica_id=self._id, load_seconds=seconds)
+
+    async def unload(self, reference: ModelReference) -> Unloaded:
+        was_loaded = self.loader.unload(reference.digest)
+        await self._tell_news()
+        return Unloaded(replica_id=self._id, was_loaded=was_loaded)
+
+    async def _live(self) -> None:
+        """Nobody sends requests here before the first heartbeat, so none waits for a pinned model."""
+        preload = asyncio.create_task(self._pins.look())
+        try:
+            await asyncio.wait({preload}, timeout=PRELOAD_SECONDS)
+            self._heartbeat.start()
+            await preload
+            await self._pins.run()
+        finally:
+            preload.cancel()
+
+    async def _tell_news(self) -> None:
+        """Whoever looks next sees what has changed, unless the database keeps us waiting."""
+        await asyncio.wait({asyncio.ensure_future(asyncio.to_thread(self._heartbeat.beat))}, timeout=NEWS_SECONDS)
+
+    def _end(self) -> None:
         self._heartbeat.stop()
         self.loader.close()
         self._helpers.shutdown(wait=False, cancel_futures=True)
@@ -87,7 +139,9 @@ class Replica:
     def _load(self, reference: ModelReference) -> ServedModel:
         """Fetch, verify and load; in a thread of the loader's."""
         predictor = load_predictor(self._files.bring(reference))
-        return ServedModel(predictor, self._device, self._helpers, self._cache_memory)
+        return ServedModel(
+            predictor, self._device, self._helpers, self._cache_memory, self.metrics.model(reference.model_id)
+        )
 
 
 @dataclass(slots=True)
@@ -115,7 +169,7 @@ class Application:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await asyncio.to_thread(self.replica.stop)
+        await self.replica.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _respond(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
@@ -141,6 +195,15 @@ class Application:
                     body = await http.read_body(receive, replica.max_body_bytes)
                     with replica.request_bytes.hold(len(body)):
                         await http.until_disconnected(receive, _infer(replica, body, send))
+            case "POST", "/load" | "/unload" as path:
+                _authenticate(scope, replica.token)
+                reference = _parsed(ModelReference, await http.read_body(receive, REFERENCE_BYTES))
+                answer = await (replica.load if path == "/load" else replica.unload)(reference)
+                await http.send_bytes(send, answer.model_dump_json().encode())
+            case "GET", "/metrics":
+                if not replica.on_loopback:
+                    _authenticate(scope, replica.token)
+                await http.send_bytes(send, await asyncio.to_thread(replica.metrics.text), content_type=METRICS_TYPE)
             case _:
                 raise NotFound(f"There is no {scope['method']} {scope['path']} here.")
 
@@ -149,17 +212,18 @@ app = Application()
 
 
 async def _infer(replica: Replica, body: bytes, send: http.Send) -> None:
-    request = _parsed(body)
-    async with replica.loader.use(request.model) as model:
-        if request.operation is Operation.GENERATE and request.body.get("stream") is True:
-            async with aclosing(model.pieces(await model.prepare(request, len(body)))) as pieces:
-                first = await anext(pieces)  # an overload is told as a status, not inside a stream
-                await http.send_stream(send, _events(first, pieces))
-        else:
-            await http.send_bytes(send, await model.answer(request, len(body)))
+    request = _parsed(InferenceRequest, body)
+    with replica.metrics.request(request.model.model_id, request.operation) as outcome:
+        async with replica.loader.use(request.model) as model:
+            if request.operation is Operation.GENERATE and request.body.get("stream") is True:
+                async with aclosing(model.pieces(await model.prepare(request, len(body)))) as pieces:
+                    first = await anext(pieces)  # an overload is told as a status, not inside a stream
+                    await http.send_stream(send, _events(first, pieces, outcome))
+            else:
+                await http.send_bytes(send, await model.answer(request, len(body)))
 
 
-async def _events(first: Piece, others: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
+async def _events(first: Piece, others: AsyncGenerator[Piece, None], outcome: Outcome) -> AsyncGenerator[bytes, None]:
     """A stream that breaks says so: a silent end would pass for success."""
     try:
         yield _event(first)
@@ -167,6 +231,7 @@ async def _events(first: Piece, others: AsyncGenerator[Piece, None]) -> AsyncGen
             yield _event(piece)
     except Exception:
         logger.exception("A stream broke")
+        outcome.value = ErrorCode.INTERNAL
         yield http.server_sent_error(ServiceError("The generation broke off."))
 
 
@@ -174,11 +239,11 @@ def _event(piece: Piece) -> bytes:
     return http.server_sent({"text": "", **piece.model_dump(exclude_unset=True)})
 
 
-def _parsed(body: bytes) -> InferenceRequest:
+def _parsed(contract: type[Asked], body: bytes) -> Asked:
     try:
-        return InferenceRequest.model_validate_json(body)
+        return contract.model_validate_json(body)
     except ValidationError as error:
-        raise InvalidRequest(f"This is no inference request: {error.errors()[0]['msg']}.") from None
+        raise InvalidRequest(f"This is no {contract.__name__}: {error.errors()[0]['msg']}.") from None
 
 
 def _authenticate(scope: http.Scope, token: bytes | None) -> None:

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
 from app.contract.errors import Overloaded
@@ -33,6 +34,16 @@ class BatchLimits:
     waiting_tokens: int = 262_144
 
 
+class BatchMeter(Protocol):
+    """Is told from the device's thread."""
+
+    def waited(self, seconds: float) -> None:
+        """A call, from its arrival until the first of its rows runs."""
+
+    def computed(self, num_rows: int, seconds: float) -> None:
+        """A batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of a batch. `length` is its cost: tokens for text, 1 for what has no length."""
@@ -43,11 +54,12 @@ class Row:
 
 @dataclass(slots=True)
 class _Call:
-    """Rows that one caller waits for."""
+    """Rows that one caller waits for. `arrived_at` is null once the first of them has run."""
 
     future: asyncio.Future[list[Any]]
     results: list[Any]
     missing: int
+    arrived_at: float | None
 
     def deliver(self, index: int, result: Any) -> None:
         self.results[index] = result
@@ -92,10 +104,13 @@ class _Queue:
 class Batcher:
     """Runs `core` over rows of many callers at once. Lives on one event loop; `core` runs on the device's thread."""
 
-    def __init__(self, device: Device, core: Callable[[Sequence[Any]], Sequence[Any]], limits: BatchLimits) -> None:
+    def __init__(
+        self, device: Device, core: Callable[[Sequence[Any]], Sequence[Any]], limits: BatchLimits, meter: BatchMeter
+    ) -> None:
         self._device = device
         self._core = core
         self._limits = limits
+        self._meter = meter
         self._lock = threading.Lock()
         self._queue = _Queue()
         self._batches: deque[list[_Entry]] = deque()
@@ -107,7 +122,7 @@ class Batcher:
         """
         if not rows:
             return []
-        call = _Call(asyncio.get_running_loop().create_future(), [None] * len(rows), len(rows))
+        call = _Call(asyncio.get_running_loop().create_future(), [None] * len(rows), len(rows), perf_counter())
         with self._lock:
             self._refuse_overload(rows)
             self._queue.extend([_Entry(call, index, row) for index, row in enumerate(rows)])
@@ -139,8 +154,11 @@ class Batcher:
         """A batch of several callers that fails runs again, each caller alone: only the guilty one fails."""
         if not batch:
             return
+        began_at = perf_counter()
+        self._tell_waits(batch, began_at)
         try:
             results = self._core([entry.row.value for entry in batch])
+            self._meter.computed(len(batch), perf_counter() - began_at)
             assert len(results) == len(batch), (len(results), len(batch))
         except Exception as error:
             callers = {id(entry.call): entry.call for entry in batch}
@@ -152,6 +170,12 @@ class Batcher:
                     self._run_batch([entry for entry in batch if entry.call is call])
         else:
             _on_loop(batch[0].call, _deliver, batch, results)
+
+    def _tell_waits(self, batch: list[_Entry], began_at: float) -> None:
+        for entry in batch:
+            if entry.call.arrived_at is not None:
+                self._meter.waited(began_at - entry.call.arrived_at)
+                entry.call.arrived_at = None
 
 
 class Queued(Protocol):

@@ -12,10 +12,10 @@ class ModelCorrupted(ServiceError):
 
 
 class ModelTooLarge(ServiceError):
-    """The model is larger than all the memory a replica may hold models in."""
+    """The model is larger than all the memory a replica may hold models in: whoever registered it can mend that."""
 
     code = ErrorCode.TOO_LARGE
-    status = HTTPStatus.INSUFFICIENT_STORAGE
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 class InvalidInput(ServiceError):

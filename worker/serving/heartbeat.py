@@ -24,6 +24,7 @@ class Heartbeat:
         address: str,
         devices: Sequence[str],
         loaded: Callable[[], list[str]],
+        cache_bytes: int,
         interval_seconds: float,
     ) -> None:
         self._database = database
@@ -31,8 +32,10 @@ class Heartbeat:
         self._address = address
         self._devices = list(devices)
         self._loaded = loaded
+        self._cache_bytes = cache_bytes
         self._interval_seconds = interval_seconds
         self._stopping = threading.Event()
+        self._beating = threading.Lock()  # a later beat tells later news
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -41,12 +44,17 @@ class Heartbeat:
     def stop(self) -> None:
         """Take the replica off the list, so that no further request is sent here."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._attempt(self._remove)
+
+    def beat(self) -> None:
+        """Tell the news now, and not with the next beat."""
+        self._attempt(self._beat)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._attempt(self._beat)
+            self.beat()
             self._stopping.wait(self._interval_seconds)
 
     def _attempt(self, write: Callable[[], None]) -> None:
@@ -56,7 +64,9 @@ class Heartbeat:
             logger.warning("The heartbeat could not be written: %s", str(error).partition("\n")[0])
 
     def _beat(self) -> None:
-        with self._database.transaction() as session:
+        with self._beating, self._database.transaction() as session:
+            if self._stopping.is_set():
+                return
             workers.heartbeat(
                 session,
                 id=self._replica_id,
@@ -65,9 +75,10 @@ class Heartbeat:
                 devices=self._devices,
                 address=self._address,
                 loaded=self._loaded(),
+                cache_bytes=self._cache_bytes,
                 at=now(session),
             )
 
     def _remove(self) -> None:
-        with self._database.transaction() as session:
+        with self._beating, self._database.transaction() as session:
             workers.remove(session, self._replica_id)

@@ -59,13 +59,19 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def send_bytes(send: Send, body: bytes, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+async def send_bytes(
+    send: Send,
+    body: bytes,
+    status: int = 200,
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+    content_type: bytes = JSON_TYPE,
+) -> None:
     length = (b"content-length", str(len(body)).encode())
     await send(
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [(b"content-type", JSON_TYPE), length, *headers],
+            "headers": [(b"content-type", content_type), length, *headers],
         }
     )
     await send({"type": "http.response.body", "body": body})

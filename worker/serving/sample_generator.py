@@ -8,7 +8,7 @@ from torch import Tensor
 
 from app.contract.base import Contract
 from app.contract.errors import FieldError
-from worker.serving.batcher import Batcher, BatchLimits, Row
+from worker.serving.batcher import Batcher, BatchLimits, BatchMeter, Row
 from worker.serving.device import Device
 from worker.serving.errors import InvalidInput
 from worker.serving.predictors.protocol import SamplingModel
@@ -31,9 +31,11 @@ class SampleBody(Contract):
 class SampleGenerator:
     """Each request is a batch of its own: the kernels of another batch size would change its last digits."""
 
-    def __init__(self, model: SamplingModel, device: Device) -> None:
+    def __init__(self, model: SamplingModel, device: Device, meter: BatchMeter) -> None:
         self._model = model
-        self._batcher = Batcher(device, lambda noises: [model.sample(noise) for noise in noises], BatchLimits(rows=1))
+        self._batcher = Batcher(
+            device, lambda noises: [model.sample(noise) for noise in noises], BatchLimits(rows=1), meter
+        )
 
     async def samples(self, body: SampleBody) -> Tensor:
         """Raises InvalidInput where they would be too many for one answer, and Overloaded."""

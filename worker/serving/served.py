@@ -18,6 +18,7 @@ from worker.serving.batcher import Batcher
 from worker.serving.device import Device
 from worker.serving.errors import OperationNotSupported
 from worker.serving.generation import CacheMemory, GenerateBody, GenerativeModel, Piece, Prepared, TextGenerator
+from worker.serving.metrics import ModelMeters
 from worker.serving.predictors.protocol import BatchedOperation, ConfiguredOperation, Predictor
 from worker.serving.sample_generator import SampleBody, SampleGenerator
 
@@ -48,17 +49,19 @@ class Batched:
 class ServedModel:
     """Lives on one event loop. `helpers` are threads for tokenising, decoding pictures and writing JSON."""
 
-    def __init__(self, predictor: Predictor, device: Device, helpers: Executor, memory: CacheMemory) -> None:
+    def __init__(
+        self, predictor: Predictor, device: Device, helpers: Executor, memory: CacheMemory, meters: ModelMeters
+    ) -> None:
         self._predictor = predictor
         self._helpers = helpers
         self._text_generator: TextGenerator | None = None
         self._sample_generator: SampleGenerator | None = None
         if isinstance(predictor.generate, GenerativeModel):
-            self._text_generator = TextGenerator(predictor.generate, device, memory)
+            self._text_generator = TextGenerator(predictor.generate, device, memory, meters.text)
         elif predictor.generate is not None:
-            self._sample_generator = SampleGenerator(predictor.generate, device)
+            self._sample_generator = SampleGenerator(predictor.generate, device, meters.of(Operation.GENERATE))
         self._batched = {
-            operation: Batched(batched, Batcher(device, batched.encode_core, batched.limits))
+            operation: Batched(batched, Batcher(device, batched.encode_core, batched.limits, meters.of(operation)))
             for operation, batched in ((Operation.PREDICT, predictor.predict), (Operation.EMBED, predictor.embed))
             if batched is not None
         }

@@ -1,6 +1,5 @@
-"""The rules of models: immutable results, the names that point at them, and what keeps one from going."""
+"""The rules of models: immutable results, the names that point at them, what is pinned, what keeps one from going."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -20,8 +19,10 @@ from app.services.jobs.lookup import job_of
 from app.services.models.aliases import check_alias
 from app.services.models.archive import zipped
 from app.services.models.card import Generation, card
-from app.services.models.views import Lineage, LineageEntry, ModelPage, ModelView, view_of
+from app.services.models.pinning import pin
+from app.services.models.views import Lineage, LineageEntry, ModelPage, ModelView, views_of
 from app.services.paging import cut, id_before
+from app.settings import Settings
 from app.storage import ArtifactStore
 
 
@@ -31,6 +32,7 @@ class Models:
 
     database: Database
     store: ArtifactStore
+    settings: Settings
 
     def page(
         self,
@@ -47,11 +49,11 @@ class Models:
         with self.database.reading() as session:
             found = models.page(session, project_id, before_id=before_id, limit=limit + 1, **wanted)
             rows, next_cursor = cut(found, limit)
-            return ModelPage(data=_views(session, rows), next_cursor=next_cursor)
+            return ModelPage(data=views_of(session, rows, self.settings), next_cursor=next_cursor)
 
     def get(self, project_id: str, ref: str) -> ModelView:
         with self.database.reading() as session:
-            return _views(session, [_model(session, project_id, ref)])[0]
+            return views_of(session, [_model(session, project_id, ref)], self.settings)[0]
 
     def lineage(self, project_id: str, ref: str) -> Lineage:
         with self.database.reading() as session:
@@ -82,7 +84,7 @@ class Models:
             checkpoint = _checkpoint(session, job_id, step)
             known = models.of_checkpoint(session, job_id, step)
             row = known or models.register_checkpoint(session, job, checkpoint, description, now(session))
-            [view] = _views(session, [row])
+            [view] = views_of(session, [row], self.settings)
             if record is not None:
                 record(session, view)
             return view
@@ -93,7 +95,7 @@ class Models:
         with self.database.transaction() as session:
             row = _model(session, project_id, ref, lock="share")
             aliases.put(session, project_id, alias, row.id, now(session))
-            return _views(session, [row])[0]
+            return views_of(session, [row], self.settings)[0]
 
     def delete_alias(self, project_id: str, ref: str, alias: str) -> None:
         with self.database.transaction() as session:
@@ -101,9 +103,22 @@ class Models:
             if not aliases.delete(session, project_id, alias, row.id):
                 raise NotFound(f"The model {row.id} has no alias {alias!r}.")
 
+    def pin(self, project_id: str, ref: str) -> ModelView:
+        """Let every replica keep the model in memory: the model itself, whatever becomes of an alias that named it.
+        Raises InvalidRequest where no more fits."""
+        with self.database.transaction() as session:
+            row = _model(session, project_id, ref, lock="update")
+            pin(session, row, self.settings)
+            return views_of(session, [row], self.settings)[0]
+
+    def unpin(self, project_id: str, ref: str) -> None:
+        """It stays in memory until others need the room. Nothing changes where it is not pinned."""
+        with self.database.transaction() as session:
+            _model(session, project_id, ref, lock="update").pinned_at = None
+
     def delete(self, project_id: str, ref: str) -> None:
         """Its files go too, unless they are those of a checkpoint that its job keeps. Raises Conflict while an alias, a
-        child or a job needs the model."""
+        child or a job needs the model, or it is pinned."""
         with self.database.transaction() as session:
             row = _alone(session, _model(session, project_id, ref))
             refuse_deletion(f"the model {row.id}", _needs(session, row))
@@ -133,11 +148,6 @@ def _model(session: Session, project_id: str, ref: str, lock: Lock | None = None
     if row is None:
         raise NotFound(f"There is no model {ref!r}.")
     return row
-
-
-def _views(session: Session, rows: Sequence[ModelRow]) -> list[ModelView]:
-    names = aliases.of_models(session, [row.id for row in rows]) if rows else {}
-    return [view_of(row, names.get(row.id, [])) for row in rows]
 
 
 def _generation(session: Session, row: ModelRow) -> Generation:
@@ -177,7 +187,8 @@ def _needs(session: Session, row: ModelRow) -> list[str]:
         "Models were fine-tuned from it": models.children_of(session, row.id),
         "Jobs that have not ended start from it": models.jobs_in_need(session, row),
     }
-    return [f"{need}: {', '.join(names)}." for need, names in needs.items() if names]
+    sentences = [f"{need}: {', '.join(names)}." for need, names in needs.items() if names]
+    return sentences + (["It is pinned."] if row.pinned_at is not None else [])
 
 
 def _is_checkpoint(session: Session, row: ModelRow) -> bool:

@@ -5,11 +5,15 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from app.contract.base import Contract
 from app.contract.model_folder import Granularity, InputKind, Label, ModelDescription
 from app.contract.specs.architectures import TextArchitecture
+from app.db import aliases, workers
+from app.db.session import now
 from app.db.tables import ModelRow
+from app.settings import Settings
 
 
 class ModelInput(Contract):
@@ -23,7 +27,8 @@ class ModelInput(Contract):
 class ModelView(Contract):
     """`labels` are in the order of the model's head; `target_size` is how many numbers a regression gives. `digest`
     names the bytes: equal weights have equal digests. `headless`: imported without the head of its method, so that it
-    embeds, and is a parent. An imported model has no job, no parent and no data set.
+    embeds, and is a parent. An imported model has no job, no parent and no data set. `pinned`: every replica keeps it
+    in memory. `loaded_on` lists the replicas (`/v1/workers`) that hold it now, as far as their last heartbeats tell.
     """
 
     id: str
@@ -45,6 +50,8 @@ class ModelView(Contract):
     parent_model_id: str | None
     dataset_id: str | None
     aliases: list[str]
+    pinned: bool
+    loaded_on: list[str]
     created_at: datetime
 
 
@@ -68,7 +75,13 @@ class Lineage(Contract):
     data: list[LineageEntry]
 
 
-def view_of(row: ModelRow, aliases: Sequence[str]) -> ModelView:
+def views_of(session: Session, rows: Sequence[ModelRow], settings: Settings) -> list[ModelView]:
+    names = aliases.of_models(session, [row.id for row in rows]) if rows else {}
+    holders = workers.holders(session, {row.digest for row in rows}, now(session) - settings.silence)
+    return [_view(row, names.get(row.id, []), holders[row.digest]) for row in rows]
+
+
+def _view(row: ModelRow, names: Sequence[str], loaded_on: Sequence[str]) -> ModelView:
     description = ModelDescription.model_validate(row.description, strict=False)
     body = description.body
     shape = body.architecture
@@ -86,7 +99,9 @@ def view_of(row: ModelRow, aliases: Sequence[str]) -> ModelView:
             "target_size": description.target_size,
             "headless": description.headless,
             "num_parameters": description.num_parameters,
-            "aliases": list(aliases),
+            "aliases": list(names),
+            "pinned": row.pinned_at is not None,
+            "loaded_on": list(loaded_on),
         }
     )
 

@@ -148,7 +148,7 @@ service.Datasets(database, store, None).delete("default", subject)
     "model": """
 from app.services.models import service
 service.remove_files = die
-service.Models(database, store).delete("default", subject)
+service.Models(database, store, None).delete("default", subject)
 """,
     "job": """
 from app.services.jobs import deletion as service

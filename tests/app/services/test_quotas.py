@@ -93,7 +93,7 @@ class TestStoredBytes:
     def test_shared_bytes_count_once(self, database: Database, store: FolderStore) -> None:
         assert self.used_by(database) == self.used
         assert self.used_by(database, "other") == 0
-        Models(database, store).delete("default", self.model.id)
+        Models(database, store, Settings()).delete("default", self.model.id)
         assert self.used_by(database) == self.used, "the job keeps its checkpoint"
 
     def test_a_file_that_does_not_fit_is_refused_and_leaves_nothing(

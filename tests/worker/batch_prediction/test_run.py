@@ -27,6 +27,7 @@ from app.contract.messages import (
 from app.contract.operations import input_kinds, operations_of, parameters_of
 from tests.worker.batch_prediction.predicting import Attempt, images, jsonl
 from tests.worker.serving import models
+from tests.worker.serving.figures import new_metrics
 from tests.worker.serving.test_predictors import approximately
 from worker.batch_prediction.answers import seed_of
 from worker.export import load_model
@@ -105,7 +106,9 @@ def online(model: Path, operation: Operation, body: dict[str, Any]) -> dict[str,
 
     async def asked() -> bytes:
         with ThreadPoolExecutor(1) as helpers:
-            served = ServedModel(load_predictor(model), device, helpers, CacheMemory(device, 1 << 30))
+            served = ServedModel(
+                load_predictor(model), device, helpers, CacheMemory(device, 1 << 30), new_metrics().model("model_a")
+            )
             return await served.answer(InferenceRequest(model=reference, operation=operation, body=body), 0)
 
     try:

@@ -21,6 +21,7 @@ from worker.methods.finetune.instruction_tuning import InstructionTuningMethod
 from worker.serving.device import Device
 from worker.serving.generation import CacheMemory, Finish, GenerateBody, GenerativeModel, Piece, TextGenerator
 from worker.serving.generation.chat import Taught
+from worker.serving.generation.meter import Unmetered
 from worker.serving.predictors import load_predictor
 from worker.training.resolution import resolve
 
@@ -32,7 +33,7 @@ def answers(folder: Path, questions: Sequence[instructions.Messages]) -> list[li
     generate = load_predictor(folder).generate
     assert isinstance(generate, GenerativeModel)
     device = Device(1)
-    generator = TextGenerator(generate, device, CacheMemory(device, 1 << 30))
+    generator = TextGenerator(generate, device, CacheMemory(device, 1 << 30), Unmetered())
 
     async def answer(question: instructions.Messages) -> list[Piece]:
         body = {"messages": question, "parameters": {"max_tokens": 12, "temperature": 0.0}}

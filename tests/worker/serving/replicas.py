@@ -10,9 +10,13 @@ import uvicorn
 
 from app.contract.checkpoint import FileEntry
 from app.contract.inference import ModelReference
-from app.contract.model_folder import model_digest
+from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription, model_digest
+from app.db import models
+from app.db.session import Database, now
+from app.db.tables import DEFAULT_PROJECT_ID
 from app.settings import Settings
 from app.storage import FolderStore
+from tests.factories import make_project
 from worker.serving.asgi import Application
 
 START_SECONDS = 20
@@ -56,3 +60,30 @@ def publish(store: FolderStore, folder: Path, model_id: str) -> ModelReference:
         stored = store.put(f"{prefix}/{name}", path)
         entries.append(FileEntry(path=name, size_bytes=stored.size_bytes, sha256=stored.sha256))
     return ModelReference(model_id=model_id, digest=model_digest(entries), artifact_prefix=prefix, files=tuple(entries))
+
+
+def register(
+    database: Database, store: FolderStore, folder: Path, model_id: str, project_id: str = DEFAULT_PROJECT_ID
+) -> ModelReference:
+    """A model folder as a model of a project, which no job of ours made."""
+    description = ModelDescription.model_validate_json((folder / DESCRIPTION_NAME).read_bytes())
+    reference = publish(store, folder, model_id)
+    make_project(database, project_id)
+    with database.transaction() as session:
+        models.register(
+            session,
+            project_id=project_id,
+            name=model_id,
+            kind=description.kind,
+            method=description.method,
+            job_id=None,
+            checkpoint_step=None,
+            parent_model_id=None,
+            dataset_id=None,
+            reference=reference,
+            description=description,
+            metrics={"validation_loss": 2.5},
+            size_bytes=reference.size_bytes,
+            at=now(session),
+        )
+    return reference

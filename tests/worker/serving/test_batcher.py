@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from app.contract.errors import Overloaded
+from app.contract.inference import Operation
+from tests.worker.serving.figures import Figures, new_metrics
 from worker.serving.batcher import Batcher, BatchLimits, Row
 from worker.serving.device import Device
 
 DEADLINE_SECONDS = 10
+METER = new_metrics().model("model_a").of(Operation.PREDICT)
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def run(scenario: Callable[[], Any]) -> Any:
 
 
 def test_results_come_in_the_order_of_the_rows_whatever_their_lengths(device: Device) -> None:
-    batcher = Batcher(device, Core(), BatchLimits(rows=2))
+    batcher = Batcher(device, Core(), BatchLimits(rows=2), METER)
 
     async def scenario() -> list[Any]:
         return await batcher.run([Row(1, 30), Row(2, 10), Row(3, 20), Row(4, 40)])
@@ -64,7 +67,7 @@ def test_results_come_in_the_order_of_the_rows_whatever_their_lengths(device: De
 
 def test_what_arrives_during_a_batch_makes_the_next_one(device: Device) -> None:
     core = Core(gated=True)
-    batcher = Batcher(device, core, BatchLimits())
+    batcher = Batcher(device, core, BatchLimits(), METER)
 
     async def scenario() -> list[list[Any]]:
         first = asyncio.create_task(batcher.run(rows(1)))
@@ -80,7 +83,7 @@ def test_what_arrives_during_a_batch_makes_the_next_one(device: Device) -> None:
 
 def test_a_window_is_sorted_by_length_and_cut_at_rows_and_padded_tokens(device: Device) -> None:
     core = Core()
-    batcher = Batcher(device, core, BatchLimits(rows=3, tokens=1_200))
+    batcher = Batcher(device, core, BatchLimits(rows=3, tokens=1_200), METER)
 
     async def scenario() -> None:
         lengths = [400, 300, 200, 390, 310, 210, 1]
@@ -92,7 +95,7 @@ def test_a_window_is_sorted_by_length_and_cut_at_rows_and_padded_tokens(device: 
 
 def test_a_failing_row_fails_its_own_caller_alone(device: Device) -> None:
     core = Core(gated=True)
-    batcher = Batcher(device, core, BatchLimits())
+    batcher = Batcher(device, core, BatchLimits(), METER)
 
     async def scenario() -> list[Any]:
         first = asyncio.create_task(batcher.run(rows(0)))
@@ -109,7 +112,7 @@ def test_a_failing_row_fails_its_own_caller_alone(device: Device) -> None:
 
 
 def test_a_batcher_serves_on_after_a_failure(device: Device) -> None:
-    batcher = Batcher(device, Core(), BatchLimits())
+    batcher = Batcher(device, Core(), BatchLimits(), METER)
 
     async def scenario() -> Any:
         with pytest.raises(ValueError, match="minus one"):
@@ -121,7 +124,7 @@ def test_a_batcher_serves_on_after_a_failure(device: Device) -> None:
 
 def test_a_full_queue_turns_callers_away_and_an_empty_one_takes_any_call(device: Device) -> None:
     core = Core(gated=True)
-    batcher = Batcher(device, core, BatchLimits(waiting_rows=4, waiting_tokens=100))
+    batcher = Batcher(device, core, BatchLimits(waiting_rows=4, waiting_tokens=100), METER)
 
     async def scenario() -> None:
         first = asyncio.create_task(batcher.run(rows(*range(6))))
@@ -142,7 +145,7 @@ def test_a_full_queue_turns_callers_away_and_an_empty_one_takes_any_call(device:
 
 def test_rows_of_a_cancelled_caller_are_never_computed(device: Device) -> None:
     core = Core(gated=True)
-    batcher = Batcher(device, core, BatchLimits())
+    batcher = Batcher(device, core, BatchLimits(), METER)
 
     async def scenario() -> None:
         first = asyncio.create_task(batcher.run(rows(1)))
@@ -173,7 +176,7 @@ def test_two_models_take_turns_on_the_device(device: Device) -> None:
         return compute
 
     limits = BatchLimits(rows=1)
-    first, second = Batcher(device, core("a"), limits), Batcher(device, core("b"), limits)
+    first, second = Batcher(device, core("a"), limits, METER), Batcher(device, core("b"), limits, METER)
 
     async def scenario() -> None:
         calls = [asyncio.create_task(batcher.run(rows(1, 2, 3))) for batcher in (first, second)]
@@ -183,3 +186,26 @@ def test_two_models_take_turns_on_the_device(device: Device) -> None:
 
     run(scenario)
     assert order == ["a", "b"] * 3
+
+
+def test_batches_waits_and_computing_are_told(device: Device) -> None:
+    metrics, core = new_metrics(), Core(gated=True)
+    batcher = Batcher(device, core, BatchLimits(rows=4), metrics.model("model_a").of(Operation.PREDICT))
+
+    async def scenario() -> None:
+        first = asyncio.create_task(batcher.run(rows(1)))
+        await core.is_entered()
+        others = [asyncio.create_task(batcher.run(rows(*values))) for values in ((2, 3), (4, 5, 6))]
+        await asyncio.sleep(0)
+        core.gate.set()
+        await asyncio.gather(first, *others)
+
+    run(scenario)
+    figures = Figures.of(metrics.text().decode())
+    labels = {"model": "model_a", "operation": "predict"}
+    assert core.batches == [[1], [2, 3, 4, 5], [6]]
+    assert figures.get("model_batch_rows_count", **labels) == 3
+    assert figures.get("model_batch_rows_sum", **labels) == 6
+    assert figures.get("model_batch_rows_bucket", le="2.0", **labels) == 2
+    assert figures.get("model_compute_seconds_count", **labels) == 3
+    assert figures.get("model_queue_seconds_count", **labels) == 3

@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from app.contract.errors import InvalidRequest
 from app.contract.inference import InferenceRequest, ModelReference, Operation
 from tests.worker.serving import models
+from tests.worker.serving.figures import new_metrics
 from worker.export import load_model
 from worker.models.gan import Gan
 from worker.serving.device import Device
@@ -22,6 +23,7 @@ from worker.serving.generation import CacheMemory
 from worker.serving.predictors import load_predictor
 from worker.serving.served import ServedModel
 
+METERS = new_metrics().model("model_1")
 REFERENCE = ModelReference(model_id="model_1", digest="0", artifact_prefix="p", files=())
 
 Ask = Callable[..., Any]
@@ -46,7 +48,7 @@ def ask(device: Device, helpers: ThreadPoolExecutor) -> Ask:
 
     def ask(folder: Path, *bodies: dict[str, Any], operation: Operation = Operation.GENERATE) -> list[Any]:
         async def answers() -> list[bytes]:
-            served = ServedModel(load_predictor(folder), device, helpers, CacheMemory(device, 1 << 30))
+            served = ServedModel(load_predictor(folder), device, helpers, CacheMemory(device, 1 << 30), METERS)
             requests = [InferenceRequest(model=REFERENCE, operation=operation, body=body) for body in bodies]
             return await asyncio.gather(*(served.answer(request, 100) for request in requests))
 
@@ -124,7 +126,7 @@ def test_a_prediction_is_refused_by_naming_generate(ask: Ask, tmp_path: Path) ->
 
 def test_samples_are_not_streamed(device: Device, helpers: ThreadPoolExecutor, tmp_path: Path) -> None:
     served = ServedModel(
-        load_predictor(models.feature_gan(tmp_path / "model")), device, helpers, CacheMemory(device, 1 << 30)
+        load_predictor(models.feature_gan(tmp_path / "model")), device, helpers, CacheMemory(device, 1 << 30), METERS
     )
     request = InferenceRequest(model=REFERENCE, operation=Operation.GENERATE, body={"stream": True})
 

@@ -131,7 +131,7 @@ def test_a_cancelled_one_keeps_its_parts_and_a_retry_goes_on_from_them(
     job_id = predictions.submit()
     predictions.wait_for_part(job_id, FIRST_PART)
     with pytest.raises(Conflict, match=job_id):
-        Models(database, training_jobs.store).delete(DEFAULT_PROJECT_ID, predictions.model_id)
+        Models(database, training_jobs.store, Settings()).delete(DEFAULT_PROJECT_ID, predictions.model_id)
     predictions.jobs.cancel(DEFAULT_PROJECT_ID, job_id)
     training_jobs.wait_for(job_id, JobStatus.CANCELLED)
     kept = parts_of(predictions.training_jobs.artifact_keys(job_id))

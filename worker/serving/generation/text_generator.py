@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Literal
 
 from tokenizers import Tokenizer
@@ -16,6 +17,7 @@ from worker.serving.errors import InvalidInput
 from worker.serving.generation.chat import ChatFormat
 from worker.serving.generation.logprobs import Logprobs
 from worker.serving.generation.memory import CacheMemory
+from worker.serving.generation.meter import TextMeter
 from worker.serving.generation.request import GenerateBody
 from worker.serving.generation.sampling import Sampler, Sampling
 from worker.serving.generation.scheduler import Decoder, Scheduler, TokenRequest
@@ -58,9 +60,10 @@ class GenerativeModel:
 
 
 class TextGenerator:
-    def __init__(self, model: GenerativeModel, turns: Turns, memory: CacheMemory) -> None:
+    def __init__(self, model: GenerativeModel, turns: Turns, memory: CacheMemory, meter: TextMeter) -> None:
         self._model = model
         self._memory = memory
+        self._meter = meter
         self._scheduler = Scheduler(turns, model.decoder, model.end_tokens, memory)
 
     def prepare(self, body: GenerateBody) -> Prepared:
@@ -78,16 +81,21 @@ class TextGenerator:
         """Text as it becomes final, then one Finish. Closing the iterator stops the generation."""
         stream = TextStream(self._model.tokenizer, prepared.stops, strips_start=prepared.is_answer)
         logprobs = None if prepared.tokens.logprobs is None else Logprobs(self._model.tokenizer)
-        num_tokens = 0
-        async with aclosing(self._scheduler.tokens(prepared.tokens)) as tokens:
-            async for token in tokens:
-                num_tokens += 1
-                if logprobs is not None and token.likelihood is not None:
-                    logprobs.push(token.id, token.likelihood)
-                if text := stream.push(token.id):
-                    yield _piece(text, stream, logprobs)
-                if stream.stopped:
-                    break
+        num_tokens, asked_at = 0, perf_counter()
+        try:
+            async with aclosing(self._scheduler.tokens(prepared.tokens)) as tokens:
+                async for token in tokens:
+                    if not num_tokens:
+                        self._meter.began(perf_counter() - asked_at)
+                    num_tokens += 1
+                    if logprobs is not None and token.likelihood is not None:
+                        logprobs.push(token.id, token.likelihood)
+                    if text := stream.push(token.id):
+                        yield _piece(text, stream, logprobs)
+                    if stream.stopped:
+                        break
+        finally:
+            self._meter.generated(num_tokens)
         last = _piece(stream.flush(), stream, logprobs)
         if last.text or last.logprobs:
             yield last

@@ -39,7 +39,7 @@ from app.services.models.imports.tokenizer import (
     imported_tokenizer,
 )
 from app.services.models.imports.weights import StoredTensor, chosen, stored_tensors, write_weights
-from app.services.models.views import ModelView, view_of
+from app.services.models.views import ModelView, views_of
 from app.services.quotas import check_storage
 from app.services.uploads import IncomingFile, Upload, uploads_folder
 from app.settings import Settings
@@ -179,7 +179,7 @@ class Imports:
             )
             if asked.alias is not None:
                 aliases.put(session, asked.project_id, asked.alias, row.id, now(session))
-            view = view_of(row, [asked.alias] if asked.alias is not None else [])
+            [view] = views_of(session, [row], self.settings)
             if record is not None:
                 record(session, view)
             return view

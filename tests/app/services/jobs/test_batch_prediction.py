@@ -74,7 +74,7 @@ def test_a_job_asks_the_model_that_an_alias_pointed_at_when_it_was_made(
     jobs: Jobs, database: Database, store: FolderStore
 ) -> None:
     first, second = model_of(database, store, "classification"), model_of(database, store, "classification")
-    names = Models(database, store)
+    names = Models(database, store, Settings())
     names.put_alias(DEFAULT_PROJECT_ID, first.id, "live")
     job = submit(jobs, {"model": "live", "dataset": make_dataset(database).id})
     names.put_alias(DEFAULT_PROJECT_ID, second.id, "live")
@@ -102,7 +102,7 @@ def test_a_retry_without_its_model_is_refused(jobs: Jobs, database: Database, st
     model = model_of(database, store, "classification")
     job = submit(jobs, {"model": model.id, "dataset": make_dataset(database).id})
     jobs.cancel(DEFAULT_PROJECT_ID, job.id)
-    Models(database, store).delete(DEFAULT_PROJECT_ID, model.id)
+    Models(database, store, Settings()).delete(DEFAULT_PROJECT_ID, model.id)
 
     with pytest.raises(Conflict, match=f"needs the model {model.id}, which was deleted"):
         jobs.retry(DEFAULT_PROJECT_ID, job.id)

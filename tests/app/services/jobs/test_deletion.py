@@ -25,6 +25,7 @@ from app.services.jobs import JobFilters, Jobs
 from app.services.jobs.deletion import JobDeletion
 from app.services.jobs.table import JobTable, TableFilters
 from app.services.models import Models
+from app.settings import Settings
 from app.storage import FolderStore
 from tests.factories import make_artifact, make_checkpoint, make_dataset, make_job, make_model
 
@@ -78,7 +79,7 @@ def test_all_but_its_model_goes_and_was_told_before(
 def test_its_model_is_told_of_exported_and_deleted_as_before(
     deletion: JobDeletion, ended: JobRow, database: Database, store: FolderStore
 ) -> None:
-    models = Models(database, store)
+    models = Models(database, store, Settings())
     assert ended.model_id is not None
     with_job = b"".join(models.archive(PROJECT, ended.model_id).chunks)
     deletion.delete(PROJECT, ended.id)

@@ -14,6 +14,7 @@ from app.db.session import Database
 from app.db.tables import DEFAULT_PROJECT_ID
 from app.services.models import Models
 from app.services.models.archive import DamagedFile, zipped
+from app.settings import Settings
 from app.storage import CHUNK_BYTES, FolderStore
 from tests.factories import make_model, put
 
@@ -22,7 +23,7 @@ CARD = "# A model\n"
 
 
 def download(database: Database, store: FolderStore, ref: str) -> bytes:
-    return b"".join(Models(database, store).archive(PROJECT, ref).chunks)
+    return b"".join(Models(database, store, Settings()).archive(PROJECT, ref).chunks)
 
 
 def test_an_archive_holds_each_file_of_the_model(database: Database, store: FolderStore) -> None:

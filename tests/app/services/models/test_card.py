@@ -11,6 +11,7 @@ from app.contract.job import JobStatus
 from app.db.session import Database
 from app.db.tables import DEFAULT_PROJECT_ID, ModelRow
 from app.services.models import Models
+from app.settings import Settings
 from app.storage import FolderStore
 from tests.factories import FEATURES_BODY, make_dataset, make_job, make_model
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.databases("sqlite")
 
 
 def card_of(database: Database, store: FolderStore, row: ModelRow) -> str:
-    content = b"".join(Models(database, store).archive(DEFAULT_PROJECT_ID, row.id).chunks)
+    content = b"".join(Models(database, store, Settings()).archive(DEFAULT_PROJECT_ID, row.id).chunks)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return archive.read("README.md").decode()
 

@@ -11,6 +11,7 @@ from app.db import checkpoints
 from app.db.session import Database
 from app.db.tables import DEFAULT_PROJECT_ID, JobRow, ModelRow
 from app.services.models import Models
+from app.settings import Settings
 from app.storage import FolderStore
 from tests.factories import FEATURES_BODY, make_checkpoint, make_dataset, make_job, make_model
 
@@ -19,7 +20,7 @@ PROJECT = DEFAULT_PROJECT_ID
 
 @pytest.fixture
 def models(database: Database, store: FolderStore) -> Models:
-    return Models(database, store)
+    return Models(database, store, Settings())
 
 
 def finetune(database: Database, parent: str) -> dict[str, Any]:

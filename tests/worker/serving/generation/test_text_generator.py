@@ -8,6 +8,7 @@ from tests.worker.serving import models
 from worker.serving.device import Device
 from worker.serving.errors import InvalidInput
 from worker.serving.generation import CacheMemory, GenerateBody, GenerativeModel, TextGenerator
+from worker.serving.generation.meter import Unmetered
 from worker.serving.predictors import load_predictor
 
 CONTEXT_LENGTH = 1_000
@@ -31,7 +32,7 @@ def device() -> Iterator[Device]:
 
 
 def most_tokens(model: GenerativeModel, device: Device, limit_bytes: int, prompt: str) -> int:
-    generator = TextGenerator(model, device, CacheMemory(device, limit_bytes))
+    generator = TextGenerator(model, device, CacheMemory(device, limit_bytes), Unmetered())
     body = GenerateBody.model_validate({"prompt": prompt, "parameters": {"max_tokens": 1_000_000}})
     return generator.prepare(body).tokens.max_tokens
 
