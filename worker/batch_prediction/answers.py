@@ -6,7 +6,7 @@ batch sums in another order, and may differ in its last digits.)
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -122,51 +122,50 @@ class BatchedAnswers:
             heed(num_inputs * num_done // len(entries))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class GeneratedAnswers:
     """Texts: they join and leave one running batch between steps, as in serving."""
 
     model: GenerativeModel
     parameters: GenerateParameters
     num_at_once: int = MAX_GENERATIONS
-    _turns: "TurnsInOrder" = field(init=False)
-    _generator: TextGenerator = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._turns = TurnsInOrder()
-        self._generator = TextGenerator(self.model, self._turns, CacheMemory(self._turns, CACHE_BYTES), Unmetered())
 
     def answer(self, first_index: int, inputs: Sequence[Any], heed: Heed) -> list[Any | Refusal]:
-        return asyncio.run(self._all(first_index, inputs, heed))
+        """With nothing left of those before, which another attempt may have answered."""
+        self.model.decoder.clear()
+        return asyncio.run(_Generations(self.model, self.parameters, first_index).run(inputs, heed))
 
-    async def _all(self, first_index: int, inputs: Sequence[Any], heed: Heed) -> list[Any | Refusal]:
-        room = asyncio.Semaphore(MAX_GENERATIONS)
 
-        async def one(index: int, value: dict[str, Any]) -> Any | Refusal:
-            async with room:
-                return await self._generated(index, value)
+class _Generations:
+    """On one event loop."""
 
-        tasks = [asyncio.create_task(one(first_index + place, value)) for place, value in enumerate(inputs)]
-        everything = asyncio.gather(*tasks)
-        try:
-            while not everything.done():
-                self._turns.take_one()
-                await asyncio.sleep(0)
-                heed(sum(task.done() for task in tasks))
-            return await everything
-        finally:
-            everything.cancel()
+    def __init__(self, model: GenerativeModel, parameters: GenerateParameters, first_index: int) -> None:
+        self._turns = TurnsInOrder()
+        self._generator = TextGenerator(model, self._turns, CacheMemory(self._turns, CACHE_BYTES), Unmetered())
+        self._parameters = parameters
+        self._first_index = first_index
+        self._room = asyncio.Semaphore(MAX_GENERATIONS)
 
-    async def _generated(self, index: int, value: dict[str, Any]) -> Any | Refusal:
-        seed = seed_of(self.parameters.seed or 0, index)
-        try:
-            body = parsed(GenerateBody, value).model_copy(
-                update={"parameters": self.parameters.model_copy(update={"seed": seed})}
-            )
-            prepared = self._generator.prepare(body)
-        except (InvalidInput, InvalidRequest) as error:
-            return _refusal(error)
-        return await self._generator.answer(prepared)
+    async def run(self, inputs: Sequence[dict[str, Any]], heed: Heed) -> list[Any | Refusal]:
+        tasks = [asyncio.create_task(self._one(place, value)) for place, value in enumerate(inputs)]
+        while (num_done := sum(task.done() for task in tasks)) < len(tasks):
+            heed(num_done)
+            self._turns.take_one()
+            await asyncio.sleep(0)
+        return [task.result() for task in tasks]
+
+    async def _one(self, place: int, value: dict[str, Any]) -> Any | Refusal:
+        async with self._room:
+            try:
+                prepared = self._generator.prepare(self._body(place, value))
+            except (InvalidInput, InvalidRequest) as error:
+                return _refusal(error)
+            return await self._generator.answer(prepared)
+
+    def _body(self, place: int, value: dict[str, Any]) -> GenerateBody:
+        seed = seed_of(self._parameters.seed or 0, self._first_index + place)
+        parameters = self._parameters.model_copy(update={"seed": seed})
+        return parsed(GenerateBody, value).model_copy(update={"parameters": parameters})
 
 
 class TurnsInOrder:

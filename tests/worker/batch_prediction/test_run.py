@@ -273,7 +273,7 @@ def test_a_part_that_is_missing_between_others_is_answered_again(tmp_path: Path)
 
 def test_generated_texts_are_the_same_bytes_however_often_the_run_died(tmp_path: Path) -> None:
     model = models.language_model(tmp_path / "model")
-    dataset, parameters = texts(tmp_path, [*TEXTS[:3]] * 60), {"max_tokens": 3, "stop": ["a", "e"]}
+    dataset, parameters = texts(tmp_path, [*TEXTS[:3]] * 60), {"max_tokens": 3, "stop": ["a", "e"], "logprobs": 1}
     whole = Attempt(model, dataset, 180, tmp_path / "whole", "generate", parameters)
     assert whole.run() == 0, whole.last
     died = Attempt(model, dataset, 180, tmp_path / "died", "generate", parameters, until_part=whole.reported_parts[1])
@@ -304,6 +304,29 @@ def test_a_run_that_is_asked_to_stop_keeps_what_it_has_reported(tmp_path: Path) 
     assert attempt.reported_parts == ["predictions/part-000000000000.jsonl"]
     assert isinstance(attempt.last, MetricsLine)
     assert attempt.last.step == 1_000
+
+
+@pytest.mark.parametrize("operation", ["predict", "generate"])
+def test_a_long_part_tells_how_far_it_is_and_can_be_stopped(
+    operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.batch_prediction.run.SILENCE_SECONDS", 0.0)
+    model, stop = models.language_model(tmp_path / "model"), threading.Event()
+
+    def within_the_part(line: ReportLine) -> None:
+        if isinstance(line, MetricsLine) and 0 < line.step < 100:
+            stop.set()
+
+    parameters = {"max_tokens": 3} if operation == "generate" else {}
+    dataset = texts(tmp_path, ["the quick brown fox"] * 100)
+    attempt = Attempt(model, dataset, 100, tmp_path, operation, parameters, on_report=within_the_part, stop=stop)
+
+    assert attempt.run() == EXIT_STOPPED
+
+    assert attempt.reported_parts == []
+    assert isinstance(attempt.last, MetricsLine)
+    assert 0 < attempt.last.step < 100
+    assert attempt.last.values == {}
 
 
 def test_large_records_make_smaller_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
