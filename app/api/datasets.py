@@ -50,7 +50,7 @@ _FORM_SCHEMA: dict[str, Any] = {
 }
 
 
-def get_datasets(services: Annotated[Services, Depends(get_services)]) -> Datasets:
+async def get_datasets(services: Annotated[Services, Depends(get_services)]) -> Datasets:
     return Datasets(services.database, services.store, services.validators, services.settings.max_stored_bytes)
 
 

@@ -31,7 +31,7 @@ _STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def get_job_events(services: Annotated[Services, Depends(get_services)]) -> JobEvents:
+async def get_job_events(services: Annotated[Services, Depends(get_services)]) -> JobEvents:
     return JobEvents(services.database, services.events)
 
 

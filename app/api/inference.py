@@ -10,26 +10,20 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from app.api.deps import Asker, Services, Writer, get_services
+from app.api.deps import Asker, Caller, Services, Writer, get_services
+from app.api.direct import DirectRoute
 from app.contract.base import Contract
 from app.contract.inference import GeneratedText, Loaded, Operation
 from app.services.inference import Inference, UnloadedModel
 
+questions = APIRouter(prefix="/v1/models", tags=["inference"], route_class=DirectRoute)
 router = APIRouter(prefix="/v1/models", tags=["inference"])
 
 #: Nobody reads the answer to a client that has gone; logs show it by nginx's code.
 CLIENT_GONE = 499
 
 
-class InferenceBody(Contract):
-    """What the model's predictor judges; here only the outline is known."""
-
-    def as_json(self) -> bytes:
-        """As the user sent it: what was left out stays out."""
-        return self.model_dump_json(exclude_unset=True).encode()
-
-
-class InputsRequest(InferenceBody):
+class InputsRequest(Contract):
     """Inputs are given as they were uploaded: a text, a list of features, an image as nested lists or base64.
 
     Sequence labeling takes a text or `{"tokens": [...]}`: `start` and `end` of its spans count the characters of that
@@ -40,7 +34,7 @@ class InputsRequest(InferenceBody):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
-class GenerateRequest(InferenceBody):
+class GenerateRequest(Contract):
     """A language model takes a `prompt`, or `messages` of a conversation (each of a `role` and a `content`), and
     `parameters` of `max_tokens`, `temperature`, `top_k`, `top_p`, `repetition_penalty`, `logprobs`, `seed`, `stop`; a
     GAN takes `parameters` of `count` and `seed`.
@@ -70,7 +64,7 @@ class GeneratedSamples(Contract):
     samples: list[list[Any]]
 
 
-def get_inference(services: Annotated[Services, Depends(get_services)]) -> Inference:
+async def get_inference(services: Annotated[Services, Depends(get_services)]) -> Inference:
     return Inference(services.database, services.inference)
 
 
@@ -80,23 +74,33 @@ _PINNED: dict[int | str, dict[str, Any]] = {409: {"description": "It is pinned."
 InferenceService = Annotated[Inference, Depends(get_inference)]
 
 
-@router.post("/{model:path}/predict", response_model=Predictions)
+@questions.post("/{model:path}/predict", response_model=Predictions)
 async def predict(
-    model: str, body: InputsRequest, request: Request, caller: Asker, inference: InferenceService
+    *,
+    model: str,
+    body: InputsRequest,  # noqa: ARG001  its outline is judged; it goes on as it came
+    request: Request,
+    caller: Asker,
+    inference: InferenceService,
 ) -> Response:
     """Ask a model, by id or alias, for one output for each input."""
-    return await passed_on(request, inference.answer(caller.project_id, model, Operation.PREDICT, body.as_json()))
+    return await _answered(Operation.PREDICT, model, request, caller, inference)
 
 
-@router.post("/{model:path}/embed", response_model=Embeddings)
+@questions.post("/{model:path}/embed", response_model=Embeddings)
 async def embed(
-    model: str, body: InputsRequest, request: Request, caller: Asker, inference: InferenceService
+    *,
+    model: str,
+    body: InputsRequest,  # noqa: ARG001  its outline is judged; it goes on as it came
+    request: Request,
+    caller: Asker,
+    inference: InferenceService,
 ) -> Response:
     """One vector for each input: the mean over the tokens of a text, the code of an autoencoder."""
-    return await passed_on(request, inference.answer(caller.project_id, model, Operation.EMBED, body.as_json()))
+    return await _answered(Operation.EMBED, model, request, caller, inference)
 
 
-@router.post("/{model:path}/generate", response_model=GeneratedText | GeneratedSamples, responses=_STREAM)
+@questions.post("/{model:path}/generate", response_model=GeneratedText | GeneratedSamples, responses=_STREAM)
 async def generate(
     model: str, body: GenerateRequest, request: Request, caller: Asker, inference: InferenceService
 ) -> Response:
@@ -104,9 +108,16 @@ async def generate(
     `logprobs` of the tokens that begin in it where they are asked for; the last with its `finish_reason`.
     """
     if body.stream:
-        events = await inference.stream(caller.project_id, model, body.as_json())
+        events = await inference.stream(caller.project_id, model, await request.body())
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-    return await passed_on(request, inference.answer(caller.project_id, model, Operation.GENERATE, body.as_json()))
+    return await _answered(Operation.GENERATE, model, request, caller, inference)
+
+
+async def _answered(
+    operation: Operation, model: str, request: Request, caller: Caller, inference: Inference
+) -> Response:
+    """To the body as the user sent it: its outline is in order, and the rest is for the model's predictor to judge."""
+    return await passed_on(request, inference.answer(caller.project_id, model, operation, await request.body()))
 
 
 @router.post("/{model:path}/load", responses=_TOO_LARGE)

@@ -30,27 +30,27 @@ NOT_FOUND: Responses = {404: {"description": "This project has no such job, or t
 WRONG_STATE: Responses = NOT_FOUND | {409: {"description": "The job is in a state that this cannot be asked of."}}
 
 
-def get_jobs(services: Annotated[Services, Depends(get_services)]) -> Jobs:
+async def get_jobs(services: Annotated[Services, Depends(get_services)]) -> Jobs:
     return Jobs(services.database, services.dispatcher, services.settings)
 
 
-def get_estimates(services: Annotated[Services, Depends(get_services)]) -> Estimates:
+async def get_estimates(services: Annotated[Services, Depends(get_services)]) -> Estimates:
     return Estimates(services.database, services.settings)
 
 
-def get_results(services: Annotated[Services, Depends(get_services)]) -> JobResults:
+async def get_results(services: Annotated[Services, Depends(get_services)]) -> JobResults:
     return JobResults(services.database, services.store)
 
 
-def get_deletion(services: Annotated[Services, Depends(get_services)]) -> JobDeletion:
+async def get_deletion(services: Annotated[Services, Depends(get_services)]) -> JobDeletion:
     return JobDeletion(services.database, services.store)
 
 
-def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
+async def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
     return Models(services.database, services.store, services.settings)
 
 
-def get_filters(
+async def get_filters(
     request: Request,
     *,
     status: Annotated[list[JobStatus] | None, Query(description="One or several.")] = None,

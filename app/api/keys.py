@@ -33,7 +33,7 @@ class NewKeyView(KeyView):
     key: str | None
 
 
-def get_keys(services: Annotated[Services, Depends(get_services)]) -> Keys:
+async def get_keys(services: Annotated[Services, Depends(get_services)]) -> Keys:
     return Keys(services.database)
 
 

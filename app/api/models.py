@@ -48,11 +48,11 @@ NO_ROOM: Responses = NOT_FOUND | {422: {"description": "With what is pinned alre
 ZIP: Responses = NOT_FOUND | {200: {"content": {"application/zip": {}}}}
 
 
-def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
+async def get_models(services: Annotated[Services, Depends(get_services)]) -> Models:
     return Models(services.database, services.store, services.settings)
 
 
-def get_imports(services: Annotated[Services, Depends(get_services)]) -> Imports:
+async def get_imports(services: Annotated[Services, Depends(get_services)]) -> Imports:
     return Imports(services.database, services.store, services.settings)
 
 

@@ -10,7 +10,7 @@ from app.services.quotas import Quotas, QuotaView
 router = APIRouter(prefix="/v1/quota", tags=["service"])
 
 
-def get_quotas(services: Annotated[Services, Depends(get_services)]) -> Quotas:
+async def get_quotas(services: Annotated[Services, Depends(get_services)]) -> Quotas:
     return Quotas(services.database, services.settings)
 
 

@@ -26,7 +26,7 @@ NO_WEBHOOK: dict[int | str, dict[str, Any]] = {404: {"description": "This projec
 NO_DELIVERY: dict[int | str, dict[str, Any]] = {404: {"description": "This project has no such delivery."}}
 
 
-def get_webhooks(services: Annotated[Services, Depends(get_services)]) -> Webhooks:
+async def get_webhooks(services: Annotated[Services, Depends(get_services)]) -> Webhooks:
     return Webhooks(services.database, services.settings)
 
 

@@ -13,7 +13,7 @@ from app.services.workers import WorkerPage, Workers
 router = APIRouter(prefix="/v1/workers", tags=["service"])
 
 
-def get_workers(services: Annotated[Services, Depends(get_services)]) -> Workers:
+async def get_workers(services: Annotated[Services, Depends(get_services)]) -> Workers:
     return Workers(services.database, services.settings)
 
 

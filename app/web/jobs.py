@@ -70,7 +70,7 @@ class TableState:
 _DEFAULTS = {"sort": "created", "order": "desc", "page": 1}
 
 
-def get_state(
+async def get_state(
     *,
     status: Group | Literal[""] | None = None,
     method: Annotated[PlainText | None, Query(max_length=64)] = None,

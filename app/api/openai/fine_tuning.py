@@ -38,7 +38,7 @@ JobsService = Annotated[Jobs, Depends(get_jobs)]
 After = Annotated[PlainText | None, Query(max_length=128, description="The last id of the page before.")]
 
 
-def get_metadata(request: Request) -> dict[str, str]:
+async def get_metadata(request: Request) -> dict[str, str]:
     """`metadata[key]=value`, which no signature can name."""
     return {
         name.removeprefix("metadata[").removesuffix("]"): value.replace("\0", "")
