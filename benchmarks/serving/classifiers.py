@@ -45,6 +45,7 @@ LABELS = ("north", "east", "south", "west")
 NUM_FEATURES = 32
 #: LitServe's settings: the size of a batch and how long it waits for one.
 LITSERVE = {"LitServe": (1, 0.0), "LitServe, batches, 2 ms": (32, 0.002), "LitServe, batches, 10 ms": (32, 0.010)}
+PEERS = {"FastAPI": "fastapi"} | dict.fromkeys(LITSERVE, "litserve")
 
 FEATURES: dict[str, Any] = {
     "architecture": MlpArchitecture(hidden_widths=(256,)),
@@ -93,6 +94,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
     parser.add_argument("--concurrency", nargs="+", type=int, default=[1, 16, 64])
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("It was ended."))  # and the servers with it
     require_wrk()
     if find_spec("litserve") is None:
         sys.exit("LitServe is not installed here: pip install -c constraints.txt -e '.[benchmarks]'")
@@ -112,12 +114,31 @@ def compare(subject: Subject, folder: Path, seconds: int, rounds: int, concurren
         targets = dict(_ours(stack, subject, folder, model)) | dict(_peers(stack, subject, folder, model))
         for target in targets.values():
             measured(target, folder, concurrency=16, seconds=2)  # loads the model
+        for name, target in targets.items():
+            _signal(name, target, signal.SIGSTOP)
         for concurrency in concurrencies:
             for _ in range(rounds):
                 for name, target in targets.items():
-                    figures = measured(target, folder, concurrency=concurrency, seconds=seconds)
+                    with _awake(name, target):
+                        figures = measured(target, folder, concurrency=concurrency, seconds=seconds)
                     found.setdefault((name, concurrency), []).append(figures)
     return found
+
+
+@contextmanager
+def _awake(name: str, target: Target) -> Iterator[None]:
+    """A peer sleeps while others are measured: LitServe's idle processes take a fifth of a core."""
+    _signal(name, target, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        _signal(name, target, signal.SIGSTOP)
+
+
+def _signal(name: str, target: Target, number: signal.Signals) -> None:
+    if name in PEERS:
+        for group in target.groups:
+            os.killpg(group, number)
 
 
 def _ours(stack: ExitStack, subject: Subject, folder: Path, model: Path) -> Iterator[tuple[str, Target]]:
@@ -139,10 +160,9 @@ def _direct(reference: ModelReference, subject: Subject) -> dict[str, Any]:
 
 
 def _peers(stack: ExitStack, subject: Subject, folder: Path, model: Path) -> Iterator[tuple[str, Target]]:
-    commands = {"FastAPI": ["fastapi"]} | {name: ["litserve"] for name in LITSERVE}
-    for name, [peer] in commands.items():
+    for name in PEERS:
         port, options = _free_port(), [str(option) for option in LITSERVE.get(name, ())]
-        command = ["-m", "benchmarks.serving.peers", peer, str(model), str(port), *options]
+        command = ["-m", "benchmarks.serving.peers", PEERS[name], str(model), str(port), *options]
         server = stack.enter_context(_process(command, folder, f"http://127.0.0.1:{port}", "/docs"))
         yield name, Target(f"{server.url}/predict", subject.question, {server.group})
 
@@ -191,6 +211,7 @@ def _process(
         yield Server(url, process.pid)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGCONT)
         process.wait(START_SECONDS)
 
 
