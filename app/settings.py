@@ -8,7 +8,7 @@ import ipaddress
 import os
 import tempfile
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -138,6 +138,7 @@ class Settings(BaseSettings):
         return self.data_dir.absolute() / "cache"
 
 
+@lru_cache(maxsize=1_024)  # it is asked for every request
 def is_loopback(host: str) -> bool:
     """Whether a name or an address is this machine's own, by which no other machine can reach it."""
     if host == "localhost":

@@ -6,9 +6,9 @@ Pure ASGI. The log tells method, route, status and time; never a header, a query
 import re
 import time
 from dataclasses import dataclass
-from uuid import uuid4
 
 import structlog
+import uuid_utils
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -77,7 +77,7 @@ class _Answer:
 def _request_id(scope: Scope) -> str:
     """The client's or the proxy's own, so that their logs and ours can be joined."""
     given = Headers(scope=scope).get(REQUEST_ID, "")
-    return given if _SANE_ID.fullmatch(given) else uuid4().hex
+    return given if _SANE_ID.fullmatch(given) else uuid_utils.uuid4().hex
 
 
 def _route(scope: Scope) -> str:

@@ -107,8 +107,7 @@ class InferenceClient:
         """Raises ConnectionFailed."""
         connection = await stack.enter_async_context(self._pool.connection(address))
         connection.send(request)
-        head = await self._patiently(address, connection.head)
-        return head, await self._patiently(address, connection.body)
+        return await self._patiently(address, connection.answer)
 
     async def _attempt(
         self,

@@ -58,6 +58,10 @@ class Connection(asyncio.Protocol):
             await self._progress()
         return b"".join(self._chunks)
 
+    async def answer(self) -> tuple[Head, bytes]:
+        """The whole of it. Raises ConnectionFailed; may be cancelled and called again."""
+        return await self.head(), await self.body()
+
     async def chunk(self) -> bytes:
         """What has arrived since, waiting for something; empty at the end of the answer. Raises ConnectionFailed."""
         while not self._chunks and not self._complete:
