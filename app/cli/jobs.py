@@ -84,7 +84,7 @@ def clone(
 def ps(
     *,
     status: Status = None,
-    kind: Annotated[str | None, typer.Option(help="pretrain or finetune.")] = None,
+    kind: Annotated[str | None, typer.Option(help="pretrain, finetune or batch_predict.")] = None,
     method: Annotated[str | None, typer.Option(help="As in the spec: classification, gan...")] = None,
     name: Annotated[str | None, typer.Option(help="Of this name.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 20,
@@ -210,7 +210,7 @@ def _ask_for(client: "Client", spec: "Json", *, yes: bool, detach: bool, as_json
     from rich.console import Console
 
     if not as_json:
-        Console(stderr=True, highlight=False).print(_plan(client.jobs.estimate(spec)))
+        Console(stderr=True, highlight=False).print(_plan(client, spec))
     confirm("Send it?", yes=yes)
     job = client.jobs.create(spec)
     if detach:
@@ -227,7 +227,7 @@ def _attach(job: "Job", *, as_json: bool) -> None:
 
     with _detaching(job.id):
         finished = follow_with_progress(job, Console(stderr=True))
-    print_view(finished) if as_json else typer.echo(finished.model_id)
+    print_view(finished) if as_json else typer.echo(finished.model_id or finished.id)
 
 
 @contextmanager
@@ -298,7 +298,13 @@ def _facts(job: "Job") -> "Table":
     return facts(told)
 
 
-def _plan(estimate: "Estimate") -> "Table":
+def _plan(client: "Client", spec: "Json") -> "Table":
+    if spec.get("kind") == "batch_predict":  # what it costs, only its answers tell
+        return facts({"job": "batch_predict", "model": spec.get("model"), "data": spec.get("dataset")})
+    return _cost(client.jobs.estimate(spec))
+
+
+def _cost(estimate: "Estimate") -> "Table":
     spec = estimate.spec
     sure = {name: "" if name not in estimate.approximate else "about " for name in estimate.model_dump()}
     times = [f"{duration(seconds)} on {device}" for device, seconds in estimate.estimated_seconds.items()]

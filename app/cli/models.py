@@ -117,6 +117,37 @@ def import_model(
     print_view(model) if as_json else typer.echo(model.id)
 
 
+@registry.command("load")
+def load(model: ModelRef, url: Url = None, key: Key = None) -> None:
+    """Bring a model into the memory of the replica that would answer for it."""
+    with connected(url, key) as client:
+        loaded = client.models.get(model).load()
+    typer.echo(f"{loaded.model_id} is on {loaded.replica_id}, after {loaded.load_seconds:.2f} s.")
+
+
+@registry.command("unload")
+def unload(model: ModelRef, url: Url = None, key: Key = None) -> None:
+    """Out of the memory of every replica. It comes back with the next question."""
+    with connected(url, key) as client:
+        found = client.models.get(model)
+        found.unload()
+    typer.echo(f"{found.id} is on no replica.")
+
+
+@registry.command("pin")
+def pin(
+    model: ModelRef,
+    remove: Annotated[bool, typer.Option("--remove", help="Let it go where room is wanted.")] = False,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Keep a model in memory, also over restarts."""
+    with connected(url, key) as client:
+        found = client.models.get(model)
+        found.unpin() if remove else found.pin()
+    typer.echo(f"{found.id} is {'no longer ' if remove else ''}pinned.")
+
+
 @registry.command("delete")
 def delete(model: ModelRef, yes: Yes = False, url: Url = None, key: Key = None) -> None:
     """Take a model away, after telling what that frees."""

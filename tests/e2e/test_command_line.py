@@ -66,8 +66,18 @@ def test_from_a_file_to_an_answer(pretune: Run, tmp_path: Path) -> None:
 
     assert pretune("models", "alias", child["model_id"], "judge").stdout == f"judge means {child['model_id']}.\n"
     assert "judge" in pretune("models", "list", "--method", "classification").stdout
+    assert "is on wrk_" in pretune("models", "load", "judge").stdout
+    assert "is pinned" in pretune("models", "pin", "judge").stdout
+    assert "pinned" in pretune("models", "unload", "judge", status=1).stderr
+    assert "no longer pinned" in pretune("models", "pin", "judge", "--remove").stdout
+    assert "on no replica" in pretune("models", "unload", "judge").stdout
     [output] = map(json.loads, pretune("predict", "judge", "soup was superb today").stdout.splitlines())
     assert output["label"] == "good"
+    asked_for_all = json.dumps({"kind": "batch_predict", "model": "judge", "dataset": reviews})
+    answered = pretune("submit", "-f", "-", "-y", text=asked_for_all).stdout.strip()
+    into = str(tmp_path / "answers.jsonl")
+    pretune("artifacts", answered, "predictions.jsonl", "--to", into)
+    assert len(Path(into).read_text().splitlines()) == 40
     lines = "film was dismal today\n" + json.dumps("hat was splendid today") + "\n"
     answers = pretune("predict", "judge", "-f", "-", text=lines).stdout.splitlines()
     assert [json.loads(line)["label"] for line in answers] == ["bad", "good"]
