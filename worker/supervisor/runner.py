@@ -230,21 +230,23 @@ class _Attempt:
         )
 
     def _publish_files(self) -> list[PublishedArtifact]:
-        """The log; and, made anew from the whole series, the report on overfitting and the curves for TensorBoard.
-        Raises LeaseLost."""
+        """The log and the reports. Raises LeaseLost."""
         publisher, log = Publisher(self.runner.store, self.claim), self.folder / LOG_ARTIFACT
         try:
             files = [publisher.log(log)] if log.exists() else []
-            made = self.lease.write(
-                lambda session, row: [
-                    *write_overfitting_report(session, row, self.folder),
-                    *write_event_file(session, row, self.folder),
-                ]
-            )
+            made = self.lease.write(lambda session, row: _write_reports(session, row, self.folder))
             return files + [publisher.artifact(path.name, path, media_type) for path, media_type in made]
         except OSError as error:  # they are worth no attempt
             _log.warning("files_not_kept", job_id=self.job.id, error=str(error))
             return []
+
+
+def _write_reports(session: Session, row: JobRow, folder: Path) -> list[tuple[Path, str]]:
+    """Made anew from the whole series: the report on overfitting, and the curves for TensorBoard. A batch prediction
+    has neither."""
+    if row.kind not in TRAINING_KINDS:
+        return []
+    return [*write_overfitting_report(session, row, folder), *write_event_file(session, row, folder)]
 
 
 def claim_next(
