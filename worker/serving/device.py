@@ -53,14 +53,23 @@ class Device:
     def _run(self) -> None:
         torch.set_num_threads(self._num_threads)
         with torch.inference_mode():
-            while (work := self._next()) is not None:
-                try:
-                    more = work.step()
-                except Exception:
-                    logger.exception("A unit of work broke its promise not to raise")
-                    continue
-                if more:
-                    self.wake(work)
+            while self._take_turn():
+                pass
+
+    def _take_turn(self) -> bool:
+        """False where there is none any more. While the next one is waited for, nothing holds on to the last work: its
+        model may leave memory."""
+        work = self._next()
+        if work is None:
+            return False
+        try:
+            more = work.step()
+        except Exception:
+            logger.exception("A unit of work broke its promise not to raise")
+        else:
+            if more:
+                self.wake(work)
+        return True
 
     def _next(self) -> Work | None:
         with self._changed:

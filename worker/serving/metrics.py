@@ -52,7 +52,7 @@ class OperationMeter:
 
 
 @dataclass(frozen=True, slots=True)
-class TextMeter:
+class TextMeter(OperationMeter):
     """Of the text that one model in memory generates."""
 
     first_token_seconds: Histogram
@@ -68,8 +68,10 @@ class TextMeter:
 
 @dataclass(frozen=True, slots=True)
 class ModelMeters:
-    text: TextMeter
+    """Of one model in memory. Series begin when their meter is asked for."""
+
     of: Callable[[Operation], OperationMeter]
+    text: Callable[[], TextMeter]
 
 
 class ReplicaMetrics:
@@ -174,13 +176,22 @@ class ReplicaMetrics:
 
     def model(self, model_id: str) -> ModelMeters:
         """Of a model that comes into memory. From any thread."""
-        text = TextMeter(self._first_token_seconds.labels(model_id), self._tokens.labels(model_id))
-        return ModelMeters(text, partial(self._operation, model_id))
+        return ModelMeters(partial(self._operation, model_id), partial(self._text, model_id))
 
     def _operation(self, model_id: str, operation: Operation) -> OperationMeter:
         labels = (model_id, operation)
         return OperationMeter(
             self._rows.labels(*labels), self._queue_seconds.labels(*labels), self._compute_seconds.labels(*labels)
+        )
+
+    def _text(self, model_id: str) -> TextMeter:
+        steps = self._operation(model_id, Operation.GENERATE)
+        return TextMeter(
+            steps.rows,
+            steps.queue_seconds,
+            steps.compute_seconds,
+            self._first_token_seconds.labels(model_id),
+            self._tokens.labels(model_id),
         )
 
     # what the loader tells

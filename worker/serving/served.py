@@ -57,7 +57,7 @@ class ServedModel:
         self._text_generator: TextGenerator | None = None
         self._sample_generator: SampleGenerator | None = None
         if isinstance(predictor.generate, GenerativeModel):
-            self._text_generator = TextGenerator(predictor.generate, device, memory, meters.text)
+            self._text_generator = TextGenerator(predictor.generate, device, memory, meters.text())
         elif predictor.generate is not None:
             self._sample_generator = SampleGenerator(predictor.generate, device, meters.of(Operation.GENERATE))
         self._batched = {

@@ -245,6 +245,8 @@ def test_a_replica_tells_prometheus_of_each_model(
     assert told.get("model_requests_total", operation="generate", outcome="ok", **text) == 2
     assert told.get("model_generated_tokens_total", **text) == 2 * answers[0]["num_tokens"]
     assert told.get("model_first_token_seconds_count", **text) == 2
+    assert told.get("model_queue_seconds_count", operation="generate", **text) == 2
+    assert told.get("model_batch_rows_sum", operation="generate", **text) >= answers[0]["num_tokens"]
     assert told.get("model_loads_total", model="model_0", outcome="ok") == 1
     assert told.get("model_loaded_bytes", model="model_0") == rows[0].size_bytes
     assert told.get("replica_cache_bytes") == settings.inference_cache_bytes

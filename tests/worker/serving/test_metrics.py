@@ -40,7 +40,7 @@ def test_models_that_left_long_ago_are_forgotten_and_those_in_memory_never() -> 
         model = reference(f"m{number}")
         metrics.loaded(model, 0.1)
         metrics.model(model.model_id).of(Operation.PREDICT).computed(1, 0.1)
-        metrics.model(model.model_id).text.generated(5)
+        metrics.model(model.model_id).text().generated(5)
         metrics.left(model, evicted=True)
         with metrics.request("m0", Operation.PREDICT):
             pass

@@ -25,7 +25,10 @@ class CacheMemory:
                 self._waiting.setdefault(owner)
                 return False
             self.wait_no_more(owner)
-        self._held[owner] = size_bytes
+        if size_bytes:
+            self._held[owner] = size_bytes
+        else:
+            self._held.pop(owner, None)  # its model may leave memory
         if size_bytes < before:
             self._wake_next()
         return True

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch import Tensor
 from app.contract.errors import Overloaded
 from worker.serving.device import Turns
 from worker.serving.generation.memory import CacheMemory
+from worker.serving.generation.meter import TextMeter
 from worker.serving.generation.sampling import Likelihood, Sampler, choose, likelihoods
 
 logger = logging.getLogger(__name__)
@@ -104,6 +106,7 @@ class _Row:
     request: TokenRequest
     loop: asyncio.AbstractEventLoop
     arrived: "asyncio.Queue[Token | Exception | None]"
+    asked_at: float
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
 
@@ -135,12 +138,15 @@ class Scheduler:
         decoder: Decoder,
         end_tokens: frozenset[int],
         memory: CacheMemory,
+        meter: TextMeter,
+        *,
         limits: GenerationLimits | None = None,
     ) -> None:
         self._turns = turns
         self._decoder = decoder
         self._end_tokens = end_tokens
         self._memory = memory
+        self._meter = meter
         self._limits = limits or GenerationLimits()
         self._lock = threading.Lock()
         self._waiting: deque[_Row] = deque()
@@ -152,7 +158,7 @@ class Scheduler:
 
         Raises Overloaded where too many wait, or what the model raised.
         """
-        row = _Row(request, asyncio.get_running_loop(), asyncio.Queue())
+        row = _Row(request, asyncio.get_running_loop(), asyncio.Queue(), perf_counter())
         with self._lock:
             if len(self._waiting) >= self._limits.waiting:
                 raise Overloaded(
@@ -181,8 +187,11 @@ class Scheduler:
         try:
             self._leave()
             self._admit()
+            num_rows, began_at = len(self._in_hand()), perf_counter()
             self._read()
             self._advance()
+            if num_rows:
+                self._meter.computed(num_rows, perf_counter() - began_at)
         except Exception as error:
             logger.exception("A generation step failed")
             self._give_up(error)
@@ -201,6 +210,7 @@ class Scheduler:
         while (row := self._oldest_waiting()) is not None and self._has_room(row):
             self._waiting.popleft()
             self._prompts.append(_Prompt(row))
+            self._meter.waited(perf_counter() - row.asked_at)
         if row is None:
             self._memory.wait_no_more(self)
         self._fit()

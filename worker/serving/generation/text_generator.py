@@ -64,7 +64,7 @@ class TextGenerator:
         self._model = model
         self._memory = memory
         self._meter = meter
-        self._scheduler = Scheduler(turns, model.decoder, model.end_tokens, memory)
+        self._scheduler = Scheduler(turns, model.decoder, model.end_tokens, memory, meter)
 
     def prepare(self, body: GenerateBody) -> Prepared:
         """Raises InvalidInput where the prompt leaves no room for an answer. Costs what tokenising costs."""

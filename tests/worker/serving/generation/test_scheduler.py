@@ -16,6 +16,7 @@ from worker.models.transformer import Transformer
 from worker.serving.device import Device
 from worker.serving.generation.caching_decoder import CachedReading, CachingDecoder
 from worker.serving.generation.memory import CacheMemory
+from worker.serving.generation.meter import Unmetered
 from worker.serving.generation.sampling import Sampler, Sampling, choose
 from worker.serving.generation.scheduler import GenerationLimits, Scheduler, TokenRequest
 
@@ -142,7 +143,7 @@ def scheduler_of(
     end_tokens: frozenset[int] = frozenset(),
     limit_bytes: int = 1 << 30,
 ) -> Scheduler:
-    return Scheduler(device, decoder, end_tokens, CacheMemory(device, limit_bytes), limits)
+    return Scheduler(device, decoder, end_tokens, CacheMemory(device, limit_bytes), Unmetered(), limits=limits)
 
 
 def test_concurrent_requests_get_what_each_would_alone(device: Device, model: CausalLanguageModel) -> None:
@@ -379,7 +380,7 @@ def test_models_share_the_memory_and_none_is_starved(device: Device, model: Caus
     decoders = [Gated(model), Gated(model)]
     one_row = decoders[0].bytes_for(1, 64) + decoders[0].bytes_for(1, 1)
     memory = CacheMemory(device, one_row)
-    busy, other = (Scheduler(device, decoder, frozenset(), memory) for decoder in decoders)
+    busy, other = (Scheduler(device, decoder, frozenset(), memory, Unmetered()) for decoder in decoders)
     ended: list[str] = []
 
     async def one(scheduler: Scheduler, name: str) -> None:
