@@ -60,7 +60,7 @@ TEXT: dict[str, Any] = {
     "bidirectional": True,
 }
 #: 31 tokens and the one that begins.
-SENTENCE = "the quick brown fox jumps over the lazy dog and the dog counts twice " * 2
+SENTENCE = "the quick brown fox jumps over the lazy dog and the dog counts twice " * 2 + "the dog"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Subject:
 
 SUBJECTS = {
     "mlp": Subject("a tiny MLP, 32 features", FEATURES, [0.25 * number for number in range(NUM_FEATURES)]),
-    "encoder": Subject("an encoder of 4 layers of 256, 32 tokens", TEXT, SENTENCE.strip()),
+    "encoder": Subject("an encoder of 4 layers of 256, 32 tokens", TEXT, SENTENCE),
 }
 
 Measured = Mapping[tuple[str, int], list[Figures]]
