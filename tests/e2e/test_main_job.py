@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(400)
 
 def submitted_by_hand(service: RunningService, spec: dict[str, Any]) -> dict[str, Any]:
     """By the command line, from its standard input."""
-    command = [sys.executable, "-m", "app.cli", "submit", "-f", "-", "--json", "--url", service.url]
+    command = [sys.executable, "-m", "app.cli", "submit", "-f", "-", "-y", "--detach", "--json", "--url", service.url]
     done = subprocess.run(command, input=json.dumps(spec), capture_output=True, text=True, check=True)
     job: dict[str, Any] = json.loads(done.stdout)
     return job
