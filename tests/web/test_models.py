@@ -8,6 +8,7 @@ from app.db.session import Database
 from app.settings import Settings
 from app.storage import FolderStore
 from tests.factories import make_job, make_model
+from tests.support.waiting import wait_until
 from tests.web.conftest import NARROW, Complaints
 from tests.web.running_jobs import make_reviews
 from tests.worker.serving import models, replicas
@@ -49,7 +50,10 @@ def test_aliases_come_and_go(page: Page, database: Database, store: FolderStore,
 def test_a_model_is_loaded_pinned_and_unloaded_by_keyboard_on_a_phone(
     page: Page, database: Database, store: FolderStore, settings: Settings, complaints: Complaints
 ) -> None:
-    model = replicas.register(database, store, models.feature_regressor(settings.data_dir / "m"), "model_small")
+    model, other = (
+        replicas.register(database, store, models.feature_regressor(settings.data_dir / name, seed), f"model_{name}")
+        for seed, name in enumerate(("small", "other"))
+    )
     page.set_viewport_size(NARROW)
     complaints.foresee("503")
     page.goto(f"/models/{model.model_id}")
@@ -59,7 +63,7 @@ def test_a_model_is_loaded_pinned_and_unloaded_by_keyboard_on_a_phone(
     expect(page.locator("#toast")).to_contain_text("No inference replica")
     with replicas.running(settings.model_copy(update={"inference_threads": 1, "heartbeat_seconds": 0.2})):
         expect(page.get_by_role("button", name="Load", exact=True)).to_be_enabled()
-        page.wait_for_function("fetch('/v1/workers').then(r => r.json()).then(({data}) => data.length === 1)")
+        wait_until(lambda: page.request.post(f"/v1/models/{other.model_id}/load").ok, 30, "the api knows the replica")
         page.get_by_role("button", name="Load", exact=True).press("Enter")
         expect(memory).to_have_text("Loaded on one replica.")
         page.get_by_role("button", name="Pin", exact=True).press("Enter")
