@@ -10,7 +10,7 @@ import tempfile
 from datetime import timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr
@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     )
     inference_cache_bytes: int = 4 * GIB
     inference_threads: int | None = None
+    inference_precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
+        default="auto", description="auto: bfloat16 where the processor multiplies it in hardware, else float32."
+    )
     generation_cache_bytes: int = Field(
         default=GIB, description="For what running generations of one replica have read, beside its models."
     )

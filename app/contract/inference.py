@@ -12,6 +12,9 @@ from pydantic import Field
 from app.contract.base import Contract
 from app.contract.checkpoint import FileEntry
 
+#: What the large layers of a served model compute in.
+Precision = Literal["float32", "bfloat16", "int8"]
+
 
 class Operation(StrEnum):
     PREDICT = "predict"

@@ -31,9 +31,7 @@ class Attention(nn.Module):
 
     def step(self, x: Tensor, extension: Extension, layer: int) -> Tensor:
         """The same for new tokens behind those in the cache."""
-        q, *new = self._projected(x)
-        k, v = extension.write(layer, *(part.transpose(1, 2) for part in new))
-        return self._joined(F.scaled_dot_product_attention(q, k, v, attn_mask=extension.mask))
+        return self._joined(extension.attend(layer, *self._projected(x)))
 
     def _projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> queries, keys and values, [B, H, T, E] each"""
@@ -127,6 +125,7 @@ class Gpt2(CausalBody[KeyValueCache]):
         out: Tensor = self.ln_f(x)
         return out
 
-    def new_cache(self) -> KeyValueCache:
+    def new_cache(self, dtype: torch.dtype) -> KeyValueCache:
         shape = self.architecture
-        return KeyValueCache(shape.num_layers, shape.num_heads, shape.width // shape.num_heads, self.wte.weight)
+        head_width, like = shape.width // shape.num_heads, self.wte.weight.new_empty(0, dtype=dtype)
+        return KeyValueCache(shape.num_layers, shape.num_heads, head_width, like)

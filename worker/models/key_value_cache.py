@@ -1,14 +1,15 @@
 """Keys and values of what running rows have read, so that a next token costs one position. Knows no model.
 
 Rows are sequences of any callers and of any lengths; each attends to its own past alone, so that batch mates do not
-matter. Legend: B rows, T new tokens a row, L live length (the longest row's, with the new ones), N layers, G key-value
-heads, E width of a head; R rows and C tokens a row that there is memory for.
+matter. Legend: B rows, T new tokens a row, L live length (the longest row's, with the new ones), N layers, H query
+heads, G key-value heads, E width of a head; R rows and C tokens a row that there is memory for.
 """
 
 from dataclasses import dataclass
 from math import prod
 
 import torch
+import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
 _BLOCK = 64
@@ -27,11 +28,15 @@ class Extension:
     stored: tuple[tuple[Tensor, Tensor], ...]
     live: tuple[tuple[Tensor, Tensor], ...]
 
-    def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The new ones, [B, T, G, E] each -> all live ones, [B, G, L, E]."""
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """What the new tokens, queries [B, H, T, E], read from those before and from one another: [B, H, T, E]. Their
+        keys and values [B, G, T, E] are kept, in the precision of the cache."""
         for stored, new in zip(self.stored[layer], (keys, values), strict=True):
-            stored.index_copy_(0, self.places, new.reshape(len(self.places), -1))
-        return self.live[layer]
+            stored.index_copy_(0, self.places, new.transpose(1, 2).reshape(len(self.places), -1).type_as(stored))
+        k, v = self.live[layer]
+        is_grouped = k.shape[1] < queries.shape[1]
+        attended = F.scaled_dot_product_attention(queries.type_as(k), k, v, self.mask, enable_gqa=is_grouped)
+        return attended.type_as(queries)
 
 
 class KeyValueCache:

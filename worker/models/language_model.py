@@ -9,6 +9,7 @@ Legend: B batch, T tokens, D width of the body, V vocabulary.
 from abc import abstractmethod
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from app.contract.specs.architectures import CausalArchitecture
@@ -59,8 +60,8 @@ class CausalBody(Body, Generic[CacheType]):
         """tokens: int64 [B, T], T at most the context length -> [B, T, D]"""
 
     @abstractmethod
-    def new_cache(self) -> CacheType:
-        """Without rows."""
+    def new_cache(self, dtype: torch.dtype) -> CacheType:
+        """Without rows; keys and values are kept as `dtype`."""
 
     @abstractmethod
     def step(self, tokens: Tensor, cache: CacheType) -> Tensor:

@@ -107,7 +107,8 @@ class Recurrent(CausalBody[RecurrentCache]):
             return self._continued_by_one(embedded[:, 0], cache)[:, None]
         return self._continued(embedded, cache)
 
-    def new_cache(self) -> RecurrentCache:
+    def new_cache(self, dtype: torch.dtype) -> RecurrentCache:
+        """In the precision of the cells, whatever is asked: what is rounded at each step adds up."""
         num_parts = 2 if isinstance(self.architecture, LstmArchitecture) else 1
         return RecurrentCache(self.architecture.num_layers, num_parts, self.width, self.embed_tokens.weight)
 

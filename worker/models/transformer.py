@@ -63,9 +63,7 @@ class Attention(nn.Module):
 
     def step(self, x: Tensor, rotation: tuple[Tensor, Tensor], extension: Extension, layer: int) -> Tensor:
         """The same for new tokens behind those in the cache."""
-        q, *new = self._projected(x, rotation)
-        k, v = extension.write(layer, *(part.transpose(1, 2) for part in new))
-        return self._joined(F.scaled_dot_product_attention(q, k, v, extension.mask, enable_gqa=self.grouped))
+        return self._joined(extension.attend(layer, *self._projected(x, rotation)))
 
     def _projected(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """-> queries [B, H, T, E], keys and values [B, G, T, E]"""
@@ -166,10 +164,10 @@ class Transformer(CausalBody[KeyValueCache]):
         out: Tensor = self.norm(x)
         return out
 
-    def new_cache(self) -> KeyValueCache:
+    def new_cache(self, dtype: torch.dtype) -> KeyValueCache:
         shape = self.architecture
-        head_width = shape.width // shape.num_heads
-        return KeyValueCache(shape.num_layers, shape.key_value_heads, head_width, self.embed_tokens.weight)
+        head_width, like = shape.width // shape.num_heads, self.embed_tokens.weight.new_empty(0, dtype=dtype)
+        return KeyValueCache(shape.num_layers, shape.key_value_heads, head_width, like)
 
     def _initialize(self, num_layers: int) -> None:
         """GPT-2's: what adds to the residual stream starts smaller, the deeper the stack (Radford et al. 2019)."""

@@ -37,6 +37,7 @@ from worker.serving.loader import Loader
 from worker.serving.metrics import Outcome, ReplicaMetrics
 from worker.serving.model_files import ModelFiles
 from worker.serving.pins import PinKeeper
+from worker.serving.precision import fastest_precision
 from worker.serving.predictors import load_predictor
 from worker.serving.served import ServedModel
 
@@ -77,6 +78,8 @@ class Replica:
             settings.inference_cache_bytes * DISK_TO_MEMORY,
         )
         self._device = Device(self._num_threads)
+        asked = settings.inference_precision
+        self._precision = fastest_precision() if asked == "auto" else asked
         self._cache_memory = CacheMemory(self._device, settings.generation_cache_bytes)
         self._helpers = ThreadPoolExecutor(2, thread_name_prefix="helper")
         self._database = Database(settings.resolved_database_url)
@@ -138,7 +141,7 @@ class Replica:
 
     def _load(self, reference: ModelReference) -> ServedModel:
         """Fetch, verify and load; in a thread of the loader's."""
-        predictor = load_predictor(self._files.bring(reference))
+        predictor = load_predictor(self._files.bring(reference), self._precision)
         return ServedModel(
             predictor, self._device, self._helpers, self._cache_memory, self.metrics.model(reference.model_id)
         )

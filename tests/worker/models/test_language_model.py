@@ -72,7 +72,7 @@ def test_no_token_looks_ahead(model: CausalLanguageModel, tokens: torch.Tensor) 
 
 def started(model: CausalLanguageModel, num_rows: int, num_tokens: int = 20) -> Any:
     """A cache with rows that have read nothing."""
-    cache = model.body.new_cache()
+    cache = model.body.new_cache(torch.float32)
     cache.reserve(num_rows, num_tokens)
     cache.start(num_rows)
     return cache
@@ -94,7 +94,7 @@ def test_rows_of_any_length_join_and_leave_without_touching_one_another(
     model: CausalLanguageModel, tokens: torch.Tensor
 ) -> None:
     whole, read = model(tokens), [5, 9, 2]
-    cache = model.body.new_cache()
+    cache = model.body.new_cache(torch.float32)
     for row, length in enumerate(read):
         prompt = started(model, 1)
         model.step(tokens[row : row + 1, :length], prompt)
@@ -124,7 +124,7 @@ def test_what_is_read_outlasts_more_memory_and_less(model: CausalLanguageModel, 
 
 @torch.no_grad()
 def test_a_cache_takes_what_it_says(model: CausalLanguageModel) -> None:
-    cache = model.body.new_cache()
+    cache = model.body.new_cache(torch.float32)
     assert cache.size_bytes == cache.bytes_for(0, 0) == 0
     for num_rows in (1, 3, 5):
         cache = started(model, num_rows, 100)

@@ -11,9 +11,9 @@ from worker.models.language_model import Cache, CausalLanguageModel
 class CachedReading:
     """A prompt alone, in a cache of its own: whatever else runs, the same numbers come out of it."""
 
-    def __init__(self, model: CausalLanguageModel, num_tokens: int) -> None:
+    def __init__(self, model: CausalLanguageModel, dtype: torch.dtype, num_tokens: int) -> None:
         self._model = model
-        self.cache: Cache = model.body.new_cache()
+        self.cache: Cache = model.body.new_cache(dtype)
         self.cache.reserve(1, num_tokens)
         self.cache.start(1)
 
@@ -22,11 +22,13 @@ class CachedReading:
 
 
 class CachingDecoder:
-    """Keys and values of a Transformer, or the state of a recurrent model: the body's own cache holds the rows."""
+    """Keys and values of a Transformer, kept as `dtype`, or the state of a recurrent model: the body's own cache holds
+    the rows."""
 
-    def __init__(self, model: CausalLanguageModel) -> None:
+    def __init__(self, model: CausalLanguageModel, dtype: torch.dtype = torch.float32) -> None:
         self._model = model
-        self._cache: Cache = model.body.new_cache()
+        self._dtype = dtype
+        self.clear()
 
     @property
     def held_bytes(self) -> int:
@@ -39,7 +41,7 @@ class CachingDecoder:
         self._cache.reserve(num_rows, num_tokens)
 
     def begin(self, num_tokens: int) -> CachedReading:
-        return CachedReading(self._model, num_tokens)
+        return CachedReading(self._model, self._dtype, num_tokens)
 
     def join(self, reading: CachedReading) -> None:
         self._cache.join(reading.cache)
@@ -52,4 +54,4 @@ class CachingDecoder:
         self._cache.leave(row)
 
     def clear(self) -> None:
-        self._cache = self._model.body.new_cache()
+        self._cache: Cache = self._model.body.new_cache(self._dtype)

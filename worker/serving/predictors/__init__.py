@@ -4,8 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.contract.compatibility import MethodKey
+from app.contract.inference import Precision
+from app.contract.model_folder import InputKind
 from worker.export import LoadedModel, load_model
+from worker.models.fused import fuse
 from worker.serving.errors import ModelCorrupted
+from worker.serving.precision import convert
 from worker.serving.predictors.autoencoder import autoencoder
 from worker.serving.predictors.causal_language_model import causal_language_model
 from worker.serving.predictors.classification import classification
@@ -38,12 +42,18 @@ PREDICTORS: dict[MethodKey, Callable[[LoadedModel], Predictor]] = {
 }
 
 
-def load_predictor(folder: Path) -> Predictor:
-    """From a verified model folder. Raises ModelCorrupted where its files do not belong together."""
+def load_predictor(folder: Path, precision: Precision = "float32") -> Predictor:
+    """From a verified model folder. What does not read text answers in float32, whatever `precision` says.
+
+    Raises ModelCorrupted where its files do not belong together.
+    """
     try:
         loaded = load_model(folder)
     except (ValueError, RuntimeError) as error:
         raise ModelCorrupted(f"The model's files cannot be loaded: {error}") from error
+    if loaded.description.body.input is InputKind.TEXT:
+        fuse(loaded.module)
+        convert(loaded.module, precision)
     if loaded.description.headless:
         return headless(loaded)
     return PREDICTORS[loaded.description.kind, loaded.description.method](loaded)

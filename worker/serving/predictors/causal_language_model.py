@@ -18,6 +18,7 @@ from worker.serving.batcher import BatchLimits
 from worker.serving.generation import GenerativeModel
 from worker.serving.generation.caching_decoder import CachingDecoder
 from worker.serving.generation.chat import chat_format
+from worker.serving.precision import cache_type
 from worker.serving.predictors.protocol import Encoded, Predictor
 from worker.serving.predictors.readers import context_length, right_padded
 from worker.serving.predictors.windowed import Stretch, TextEmbedding, TextFacts, Windowed, counted
@@ -71,7 +72,7 @@ def causal_language_model(loaded: LoadedModel) -> Predictor:
         predict=Scoring(module, tokenizer, context),
         embed=TextEmbedding(module.body, tokenizer, context),
         generate=GenerativeModel(
-            CachingDecoder(module),
+            CachingDecoder(module, cache_type(module)),
             tokenizer,
             begin_token(tokenizer),
             end_tokens,

@@ -19,6 +19,7 @@ from worker.serving.generation.memory import CacheMemory
 from worker.serving.generation.meter import Unmetered
 from worker.serving.generation.sampling import Sampler, Sampling, choose
 from worker.serving.generation.scheduler import GenerationLimits, Scheduler, TokenRequest
+from worker.serving.precision import cache_type, convert
 
 DEADLINE_SECONDS = 20
 VOCABULARY = 50
@@ -127,7 +128,7 @@ class Gated(CachingDecoder):
 
 class GatedReading(CachedReading):
     def __init__(self, decoder: Gated, model: CausalLanguageModel, num_tokens: int) -> None:
-        super().__init__(model, num_tokens)
+        super().__init__(model, torch.float32, num_tokens)
         self._decoder = decoder
 
     def read(self, tokens: Sequence[int]) -> Tensor:
@@ -333,6 +334,13 @@ def test_so_it_does_with_a_recurrent_state(device: Device, recurrent_model: Caus
     check_amid_others(device, recurrent_model)
 
 
+def test_so_it_does_in_bfloat16(device: Device) -> None:
+    torch.manual_seed(0)
+    module = sharp(Transformer(TransformerArchitecture(num_layers=2, width=32, num_heads=4), VOCABULARY))
+    convert(module, "bfloat16", min_weights=1)
+    check_amid_others(device, module)
+
+
 def check_amid_others(device: Device, model: CausalLanguageModel) -> None:
     """Sixteen requests of other settings and lengths, of which one is asked for alone, too."""
     settings = [
@@ -345,7 +353,7 @@ def check_amid_others(device: Device, model: CausalLanguageModel) -> None:
         return TokenRequest(prompt, 10 + seed, Sampler(settings[seed], seed, prompt))
 
     async def answers(seeds: Sequence[int]) -> list[list[int]]:
-        scheduler = scheduler_of(device, CachingDecoder(model), GenerationLimits(rows=7))
+        scheduler = scheduler_of(device, CachingDecoder(model, cache_type(model)), GenerationLimits(rows=7))
         return await asyncio.gather(*(generated(scheduler, request(seed)) for seed in seeds))
 
     async def scenario() -> None:
