@@ -45,12 +45,12 @@ def run_once(report: Path) -> Run:
     return Run(finished.returncode == 0, len(cases), time.monotonic() - began_at, measured)
 
 
-def document(runs: Sequence[Run], wanted: int) -> str:
+def document(runs: Sequence[Run], wanted: int, commit: str) -> str:
     return f"""# The fault suite: {len(runs)} of {wanted} runs in a row
 
 Written by `make faults N=10`, which stops at the first failure. What the tests do: [reliability.md](reliability.md).
 
-{datetime.now(UTC):%Y-%m-%d}, commit {_commit()}, {_machine()}.
+{datetime.now(UTC):%Y-%m-%d}, commit {commit}, {_machine()}.
 
 | run | tests passed | seconds |
 |---|---|---|
@@ -94,6 +94,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1)
     wanted = parser.parse_args().runs
     runs: list[Run] = []
+    commit = _commit()  # before the document is written, which would make it a changed one
     with tempfile.TemporaryDirectory() as folder:
         while len(runs) < wanted:
             run = run_once(Path(folder) / "report.xml")
@@ -101,7 +102,7 @@ def main() -> int:
             if not run.passed:
                 return 1
             runs.append(run)
-            DOCUMENT.write_text(document(runs, wanted))
+            DOCUMENT.write_text(document(runs, wanted, commit))
     return 0
 
 
