@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx2
 import pytest
-import structlog
 from sqlalchemy import make_url
 from starlette.testclient import TestClient
 
@@ -195,14 +194,16 @@ def test_a_path_that_nobody_serves_is_404_and_a_wrong_method_405(client: TestCli
     assert wrong.headers["Allow"]
 
 
-def test_a_fault_is_500_without_its_cause_which_is_logged_with_the_request(faulty: TestClient) -> None:
-    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        answer = faulty.get("/fault", headers={"X-Request-Id": "mine-1"})
+def test_a_fault_is_500_without_its_cause_which_is_logged_with_the_request(
+    faulty: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = faulty.get("/fault", headers={"X-Request-Id": "mine-1"})
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert answer.headers["X-Request-Id"] == "mine-1"
     assert "mine-1" in answer.json()["detail"]
     assert "secret" not in answer.text
     assert answer.json()["error"]["type"] == "server_error"
+    logs = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
     [failure] = [log for log in logs if log["event"] == "request_failed"]
     assert (failure["request_id"], failure["route"]) == ("mine-1", "/fault")
 
