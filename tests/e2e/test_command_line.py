@@ -118,10 +118,10 @@ def test_a_long_job_is_stopped_and_taken_up_and_cloned(pretune: Run, tmp_path: P
 
 def test_without_a_terminal_nothing_is_asked_and_nothing_is_sent(pretune: Run, tmp_path: Path) -> None:
     text = pretune("datasets", "upload", str(text_file(tmp_path))).stdout.strip()
-    before = pretune("ps", "--json").stdout
+    before = listed(pretune)
     refused = pretune("submit", "-f", "-", text=json.dumps(pretrain(text)), status=2)
     assert "-y says yes" in refused.stderr
-    assert pretune("ps", "--json").stdout == before
+    assert listed(pretune) == before
 
 
 def test_ctrl_c_stops_the_watching_and_not_the_job(
@@ -131,7 +131,14 @@ def test_ctrl_c_stops_the_watching_and_not_the_job(
     job = pretune("submit", "-f", "-", "-y", "--detach", text=json.dumps(pretrain(text, **LONG))).stdout.strip()
     command = [sys.executable, "-m", "app.cli", "logs", "-f", job]
     environment = environment_of({"PRETUNE_URL": sqlite_service.url})
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509  no thread of ours holds a lock that the child would need
+    ) as watch:
         assert watch.stdout is not None
         while "running" not in watch.stdout.readline():
             pass
@@ -149,7 +156,7 @@ def test_in_a_terminal_it_asks_first(sqlite_service: RunningService, pretune: Ru
     text = pretune("datasets", "upload", str(text_file(tmp_path))).stdout.strip()
     spec = tmp_path / "job.yaml"
     spec.write_text(json.dumps(pretrain(text)))
-    before = pretune("ps", "--json").stdout
+    before = listed(pretune)
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "app.cli", "submit", "-f", str(spec)]
     environment = environment_of({"PRETUNE_URL": sqlite_service.url})
@@ -161,7 +168,16 @@ def test_in_a_terminal_it_asks_first(sqlite_service: RunningService, pretune: Ru
     assert asked.returncode == 1
     assert b"parameters" in told
     assert b"Nothing was done" in told
-    assert pretune("ps", "--json").stdout == before
+    assert listed(pretune) == before
+
+
+def listed(pretune: Run) -> list[str]:
+    return [job["id"] for job in json.loads(pretune("ps", "--json").stdout)]
+
+
+def heed_interrupts() -> None:
+    """As in a terminal, also where we were started in the background, which ignores them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_doctor_finds_nothing_wrong(pretune: Run) -> None:
