@@ -7,9 +7,12 @@ from app.contract.scopes import Scope
 from app.db.session import Database
 from app.services.keys import Keys, Presented
 from tests.factories import make_notice, make_webhook
+from tests.support.waiting import wait_until
 from tests.web.conftest import Complaints
 
 pytestmark = pytest.mark.slow
+
+SECONDS = 30.0
 
 
 def sign_in(page: Page, key: str) -> None:
@@ -30,6 +33,7 @@ def test_the_first_key_opens_everything_and_closes_the_service(page: Page, datab
     assert Keys(database).authenticate([presented])[presented].scopes == [Scope.ADMIN]
     page.wait_for_timeout(3_500)  # the page would look for deliveries, and be sent to sign in
     expect(page.get_by_label("The key", exact=True)).to_have_text(text)
+    wait_until(lambda: not page.request.get("/session").json()["known"], SECONDS, "the service asks for keys")
     sign_in(page, text)
     expect(page.get_by_role("row").filter(has_text="mine")).to_contain_text("admin")
 
