@@ -63,7 +63,7 @@ class Runner:
         times = LeaseTimes(
             self.settings.lease_seconds, self.settings.heartbeat_seconds, self.settings.stop_poll_seconds
         )
-        limits = self._limits(job, claimed_at)
+        limits = self._limits(job)
         log = _log.bind(job_id=job.id, attempt=job.attempt)
         log.info("attempt_started", method=job.method)
         try:
@@ -82,14 +82,14 @@ class Runner:
         finally:
             self.spares.refill()
 
-    def _limits(self, job: JobRow, claimed_at: float) -> Limits:
+    def _limits(self, job: JobRow) -> Limits:
         settings, seconds = self.settings, spec_of(job).resources.time_limit_seconds
         return Limits(
             settings.stall_seconds,
             settings.stop_grace_seconds,
             settings.cancel_grace_seconds,
             time_limit_seconds=seconds,
-            run_until=math.inf if seconds is None else claimed_at + seconds - job.seconds_run,
+            run_until=math.inf if seconds is None else time.monotonic() + seconds - job.seconds_run,
         )
 
 
