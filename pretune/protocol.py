@@ -64,7 +64,7 @@ class Retries:
             return None
         self._left -= 1
         self.used = True
-        wanted, self._seconds = self._seconds * random.uniform(0.75, 1.25), self._seconds * 2  # noqa: S311
+        wanted, self._seconds = self._seconds * random.uniform(0.75, 1.25), self._seconds * 2  # noqa: S311  no secret
         asked = error.retry_after_seconds if isinstance(error, ApiError) else None
         return min(max(wanted, asked or 0.0), LONGEST_RETRY_SECONDS)
 

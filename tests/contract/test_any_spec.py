@@ -19,9 +19,7 @@ from app.contract.job import Fault
 from app.contract.messages import Assignment, DatasetInput, FailedLine, FinishedLine, ReportLine
 from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
 from app.contract.specs import training_spec_adapter
-from app.db import models
-from app.db.session import Database, now
-from app.db.tables import DEFAULT_PROJECT_ID
+from app.db.session import Database
 from app.main import create_app
 from app.settings import Settings
 from app.storage import FolderStore
@@ -41,7 +39,7 @@ from tests.contract import (
 from tests.contract.any_spec import specs
 from tests.contract.runs import prepared
 from tests.support.local_client import local_client
-from tests.worker.serving.replicas import publish
+from tests.worker.serving.replicas import register
 from worker.training_run import run_assignment
 
 pytestmark = pytest.mark.slow
@@ -140,25 +138,8 @@ def _registered(database: Database, store: FolderStore, name: str, assignment: A
     folder = assignment.output_dir / "registered"
     folder.mkdir(parents=True)
     prepared(assignment).export(folder)
+    register(database, store, folder, name)
     description = ModelDescription.model_validate_json((folder / DESCRIPTION_NAME).read_bytes())
-    reference = publish(store, folder, name)
-    with database.transaction() as session:
-        models.register(
-            session,
-            project_id=DEFAULT_PROJECT_ID,
-            name=None,
-            kind=description.kind,
-            method=description.method,
-            job_id=None,
-            checkpoint_step=None,
-            parent_model_id=None,
-            dataset_id=None,
-            reference=reference,
-            description=description,
-            metrics={},
-            size_bytes=1,
-            at=now(session),
-        )
     return Registered(folder, description)
 
 
