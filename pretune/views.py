@@ -54,6 +54,7 @@ class JobProgress(View):
     fraction: float | None = None
     tokens_per_second: float | None = None
     examples_per_second: float | None = None
+    steps_per_second: float | None = None
     eta_seconds: float | None = None
 
 

@@ -120,13 +120,6 @@ def queue_positions(session: Session, job_ids: Collection[str]) -> dict[str, int
     return {job_id: place for job_id, place in found}  # noqa: C416  mypy takes a row for no pair
 
 
-def count_by_status(session: Session) -> dict[str, int]:
-    """Of all projects."""
-    query = select(JobRow.status, func.count()).where(JobRow.deleted_at.is_(None)).group_by(JobRow.status)
-    found = session.execute(query)
-    return {status: count for status, count in found}  # noqa: C416  mypy takes a row for no pair
-
-
 def forget_model(session: Session, model_id: str) -> None:
     """The job whose result the model was has none any more."""
     session.execute(update(JobRow).where(JobRow.model_id == model_id).values(model_id=None))

@@ -6,7 +6,7 @@ Every resource belongs to a project. Status columns hold the values of the enums
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, MetaData, String, Text
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, MetaData, String, Text, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -43,6 +43,8 @@ class Row(DeclarativeBase):
 
 
 Id = String(64)
+#: Of a job: it has not been deleted.
+_THERE = text("deleted_at IS NULL")
 
 
 class ProjectRow(Row):
@@ -111,6 +113,7 @@ class JobRow(Row):
         Index("ix_jobs_listing", "project_id", "id"),
         Index("ix_jobs_claim", "status", "device", "priority", "id"),
         Index("ix_jobs_parent", "parent_job_id"),
+        Index("ix_jobs_figures", "method", "status", sqlite_where=_THERE, postgresql_where=_THERE),
     )
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))

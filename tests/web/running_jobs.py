@@ -18,6 +18,7 @@ def report(database: Database, job: JobRow, step: int, total_steps: int = 100, *
         "total_steps": total_steps,
         "fraction": step / total_steps,
         "examples_per_second": 320.0,
+        "steps_per_second": 10.0,
         "tokens_per_second": 41_000.0,
         "eta_seconds": float(total_steps - step),
     }

@@ -174,7 +174,8 @@ def test_a_checkpoint_is_promoted(page: Page, database: Database, store: FolderS
 
 def test_a_batch_prediction_shows_its_answers_and_no_curves(page: Page, database: Database, store: FolderStore) -> None:
     spec = {"kind": "batch_predict", "model": "live", "dataset": make_dataset(database).id}
-    progress = {"step": 30, "total_steps": 100, "fraction": 0.3, "examples_per_second": 12.0, "eta_seconds": 6.0}
+    rates = {"examples_per_second": 12.0, "steps_per_second": 12.0}
+    progress = {"step": 30, "total_steps": 100, "fraction": 0.3, "eta_seconds": 6.0} | rates
     metrics = {"records": 30.0, "errors": 2.0}
     job = make_job(
         database, status=JobStatus.RUNNING, spec=spec, method="classification", progress=progress, metrics=metrics

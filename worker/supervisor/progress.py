@@ -13,6 +13,7 @@ def progress_at(line: MetricsLine, total_steps: int | None, examples_per_step: i
         "fraction": min(1.0, line.step / total_steps) if total_steps else None,
         "tokens_per_second": line.tokens_per_second,
         "examples_per_second": line.examples_per_second,
+        "steps_per_second": line.examples_per_second and line.examples_per_second / examples_per_step,
         "eta_seconds": _eta_seconds(line, total_steps, examples_per_step),
     }
 
@@ -26,6 +27,7 @@ def prepared(progress: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
         "fraction": min(1.0, step / resolved.total_steps),
         "tokens_per_second": None,
         "examples_per_second": None,
+        "steps_per_second": None,
         "eta_seconds": None,
     }
 

@@ -22,6 +22,7 @@ class JobProgress(Contract):
     fraction: float | None = None
     tokens_per_second: float | None = None
     examples_per_second: float | None = None
+    steps_per_second: float | None = None
     eta_seconds: float | None = None
 
 

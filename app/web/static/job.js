@@ -97,7 +97,7 @@ function showNotes() {
 }
 
 function showFigures() {
-  const { step, total_steps: total, fraction, eta_seconds: eta, examples_per_second: examples, tokens_per_second: tokens } = job.progress;
+  const { step, total_steps: total, fraction, eta_seconds: eta, examples_per_second: examples, steps_per_second: steps, tokens_per_second: tokens } = job.progress;
   byId("progress").replaceChildren(whole(step), total ? h("small", {}, ` / ${whole(total)}`) : "");
   if (fraction === null && job.status === "running") byId("bar").removeAttribute("value");
   else byId("bar").value = fraction ?? 0;
@@ -109,7 +109,7 @@ function showFigures() {
   byId("best").textContent = best ? figure(best[1]) : "–";
   byId("best-at").textContent = best ? `step ${whole(best[0])}` : "no evaluation yet";
   if (!trains) byId("refused").textContent = figure(job.metrics.errors);
-  const rate = examples ? examples / (trains ? job.spec.training.batch_size : 1) : meanRate();
+  const rate = steps || meanRate();
   byId("rate").replaceChildren(rate ? rate.toLocaleString("en", { maximumSignificantDigits: 3 }) : "–", rate ? h("small", {}, trains ? " steps/s" : " records/s") : "");
   byId("rate-more").textContent = tokens ? `${count(tokens)} tokens/s` : examples ? (trains ? `${count(examples)} examples/s` : "") : rate ? "on average" : "";
 }

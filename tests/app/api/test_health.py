@@ -8,11 +8,8 @@ from importlib.metadata import version
 import pytest
 from starlette.testclient import TestClient
 
-from app.contract.job import JobStatus
-from app.db.session import Database
 from app.main import create_app
 from app.settings import Settings
-from tests.factories import make_job
 from tests.support.local_client import local_client
 
 #: `pretune up` gives up after one second; a busy machine needs some more.
@@ -61,25 +58,3 @@ def test_a_store_that_cannot_be_written_is_told_until_it_can(client: TestClient,
 
 def test_the_version_is_that_of_the_package(client: TestClient) -> None:
     assert client.get("/v1/version").json() == {"version": version("pretune")}
-
-
-def test_requests_are_counted_by_route_and_never_by_path(client: TestClient) -> None:
-    client.get("/v1/jobs/job_1")
-    client.get("/v1/jobs/job_2")
-    client.get("/nowhere/secret")
-    client.request("BREW", "/v1/jobs")
-    text = client.get("/metrics").text
-    assert 'pretune_http_requests_total{method="GET",route="/v1/jobs/{job_id}",status="404"} 2.0' in text
-    assert 'pretune_http_request_seconds_count{method="GET",route="/v1/jobs/{job_id}"} 2.0' in text
-    assert 'route="unmatched",status="404"' in text
-    assert not {"job_1", "secret", "BREW"} & set(text.replace('"', " ").replace("/", " ").split())
-
-
-def test_jobs_are_counted_by_status(client: TestClient, database: Database) -> None:
-    make_job(database, status=JobStatus.QUEUED)
-    make_job(database, status=JobStatus.QUEUED)
-    make_job(database, status=JobStatus.FAILED)
-    text = client.get("/metrics").text
-    assert 'pretune_jobs{status="queued"} 2.0' in text
-    assert 'pretune_jobs{status="failed"} 1.0' in text
-    assert 'pretune_jobs{status="running"} 0.0' in text

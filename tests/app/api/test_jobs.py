@@ -43,6 +43,7 @@ def test_a_job_that_was_asked_for_is_accepted_and_told_where_it_is(client: httpx
         "fraction": None,
         "tokens_per_second": None,
         "examples_per_second": None,
+        "steps_per_second": None,
         "eta_seconds": None,
     }
     assert view["created_at"].endswith("Z")

@@ -36,6 +36,7 @@ def test_a_queued_job_becomes_a_model(
         "fraction": 1.0,
         "tokens_per_second": None,
         "examples_per_second": 10.0,
+        "steps_per_second": 10.0 / row.spec["training"]["batch_size"],
         "eta_seconds": 0,
     }
     assert row.metrics == {"train_loss": 1 / 6}
