@@ -44,6 +44,7 @@ __all__ = [
     "Text",
     "inspect",
     "read_arrays",
+    "read_column",
     "read_examples",
     "read_rows",
     "read_text",
@@ -78,6 +79,12 @@ def read_rows(
     InvalidDataset as it meets one."""
     rows: Iterator[NDArray[Any]] = import_module("app.records.reading").read_rows(path, filename, kind, columns)
     return rows
+
+
+def read_column(path: Path, filename: str, column: str) -> Iterator[Any]:
+    """A column's values as the file has them, record by record: of a .csv as text. Raises InvalidDataset."""
+    values: Iterator[Any] = import_module("app.records.reading").read_column(path, filename, column)
+    return values
 
 
 def read_arrays(path: Path, filename: str, kind: str, columns: Columns | None = None) -> Arrays:

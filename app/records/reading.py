@@ -7,9 +7,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from app.records.blocks import joined
+from app.records.kinds import TABLES
 from app.records.opening import Blocks, Examples, Stream, open_records
-from app.records.problems import FirstProblem, refusal
+from app.records.problems import FirstProblem, listed, refusal, shown
 from app.records.source import opened
+from app.records.tables import open_table
 from app.records.types import Arrays, Columns, DatasetKind, Example, Text
 
 
@@ -40,6 +42,18 @@ def read_rows(path: Path, filename: str, kind: str, columns: Columns | None) -> 
         assert isinstance(records, Blocks), f"{kind} is read by read_examples"
         for block in records.each(FirstProblem()):
             yield from block.inputs
+
+
+def read_column(path: Path, filename: str, column: str) -> Iterator[Any]:
+    with opened(path, filename) as source:
+        if source.suffix not in TABLES:
+            raise refusal(column, f"A {source.suffix} has no columns to group records by; {' and '.join(TABLES)} have.")
+        table = open_table(source)
+        there = table.columns()
+        if column not in there:
+            raise refusal(column, f"The file has no column {shown(column)}; it has {listed(there)}.")
+        for _, (value,) in table.rows([column], FirstProblem()):
+            yield value
 
 
 def read_arrays(path: Path, filename: str, kind: str, columns: Columns | None) -> Arrays:

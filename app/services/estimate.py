@@ -114,13 +114,12 @@ class Estimates:
 
 def _load(planned: Plan) -> DataLoad:
     training, dataset = planned.spec.training, planned.dataset
-    held_back = 0.0 if training.validation_dataset else training.validation_fraction
     if planned.dataset.kind == "text":
         window = longest_example(planned.body)
-        num_tokens = dataset.size_bytes / _bytes_per_token(planned) * (1 - held_back)
+        num_tokens = dataset.size_bytes / _bytes_per_token(planned) * (1 - training.held_back)
         num_windows = max(1, int(num_tokens + 1) // window - 1)
         return DataLoad(num_windows, min(training.batch_size, num_windows), min(window, max(1.0, num_tokens)))
-    num_examples = max(1, round(_examples_of_an_epoch(planned) * (1 - held_back)))
+    num_examples = max(1, round(_examples_of_an_epoch(planned) * (1 - training.held_back)))
     return DataLoad(num_examples, min(training.batch_size, num_examples), _tokens_per_example(planned))
 
 

@@ -4,11 +4,14 @@ Legend: N examples, G groups of equal examples.
 """
 
 import hashlib
+import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from worker.data.failures import BadData
 
 Indices = NDArray[np.int64]
 
@@ -41,6 +44,71 @@ def split(keys: NDArray[np.uint64], strata: NDArray[np.int64] | None, fraction: 
     chosen = _choose_groups(group_sizes, group_strata, fraction, rng)
     is_validation = chosen[group]
     return Split(np.flatnonzero(~is_validation), np.flatnonzero(is_validation))
+
+
+def fold(
+    keys: NDArray[np.uint64],
+    strata: NDArray[np.int64] | None,
+    groups: NDArray[np.int64] | None,
+    *,
+    count: int,
+    index: int,
+    seed: int,
+) -> Split:
+    """Put the examples of the fold `index` of `count` on the validation side.
+
+    As in `split`, duplicates stay together and count for the stratum of the first; so do examples of one of `groups`.
+    Each stratum is spread evenly over the folds, and each fold gets about as many examples. Raises BadData where there
+    is not a group for each fold.
+    """
+    _, first, group = np.unique(_joined(keys, groups), return_index=True, return_inverse=True)
+    if len(first) < count:
+        raise BadData(
+            f"{count} folds need {count} groups of examples that may be parted, and there are {len(first)}: equal "
+            "examples stay together, and so do those of one group. Ask for fewer folds, or give more data."
+        )
+    group_strata = np.zeros(len(first), np.int64) if strata is None else strata[first]
+    chosen = _dealt(np.bincount(group), group_strata, count, np.random.default_rng([seed, len(keys)])) == index
+    is_validation = chosen[group]
+    return Split(np.flatnonzero(~is_validation), np.flatnonzero(is_validation))
+
+
+def _joined(keys: NDArray[np.uint64], groups: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """int64 [N], equal for examples that a chain of equal keys and equal groups connects."""
+    _, parts = np.unique(keys, return_inverse=True)
+    if groups is None:
+        return parts
+    joined = groups
+    while True:
+        wider = _lowest_within(_lowest_within(joined, parts), groups)
+        if np.array_equal(wider, joined):
+            return joined
+        joined = wider
+
+
+def _lowest_within(values: NDArray[np.int64], parts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The lowest of the values in the part of each: int64 [N]"""
+    lowest = np.full(parts.max() + 1, np.iinfo(np.int64).max)
+    np.minimum.at(lowest, parts, values)
+    return lowest[parts]
+
+
+def _dealt(
+    sizes: NDArray[np.int64], strata: NDArray[np.int64], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The fold of each group: int64 [G]. Of each stratum the largest groups first, each to the fold that has the least
+    of that stratum and then of all."""
+    folds, totals = np.empty(len(sizes), np.int64), [0] * count
+    for stratum in np.unique(strata):
+        members = rng.permutation(np.flatnonzero(strata == stratum))
+        open_folds = [(0, totals[number], number) for number in range(count)]
+        heapq.heapify(open_folds)
+        for member in members[np.argsort(-sizes[members], kind="stable")]:
+            of_stratum, _, number = open_folds[0]
+            size = int(sizes[member])
+            folds[member], totals[number] = number, totals[number] + size
+            heapq.heapreplace(open_folds, (of_stratum + size, totals[number], number))
+    return folds
 
 
 def _choose_groups(

@@ -21,9 +21,10 @@ from app.contract.specs.training import Augmentation, TrainingOptions
 from worker.data.arrays import read_array_data
 from worker.data.augmentation import Augmenter
 from worker.data.examples import Answers, DataSet, Subset
+from worker.data.groups import read_groups
 from worker.data.order import Epochs, Indices
 from worker.data.redrawn import RedrawnSteps
-from worker.data.splits import split
+from worker.data.splits import Split, fold, split
 from worker.data.steps import ExampleSteps
 from worker.data.tokenizers import frame_tokens, stand_in_token
 from worker.export import export_model
@@ -99,18 +100,28 @@ def augmenter(spec: Augmentation, model: nn.Module, tokenizer: Tokenizer | None)
 
 
 def parted(
+    assignment: Assignment,
     training: DataSet,
     validation: DataSet | None,
-    options: TrainingOptions,
     answers: Callable[[DataSet], Answers] = lambda _: {},
     strata: Indices | None = None,
 ) -> Sides:
-    """What is trained on, and what validates it: a data set of its own, or a part cut off the training data."""
+    """What is trained on, and what validates it: a data set of its own, or a part cut off the training data.
+    Raises BadData where they cannot be cut as asked."""
     if validation is not None:
         return Sides(training.all_with(answers(training)), validation.all_with(answers(validation)))
-    cut = split(training.keys, strata, options.validation_fraction, options.seed)
+    cut = _cut(assignment, training, strata)
     answered = answers(training)
     return Sides(Subset(training.examples, cut.train, answered), Subset(training.examples, cut.validation, answered))
+
+
+def _cut(assignment: Assignment, data: DataSet, strata: Indices | None) -> Split:
+    options = assignment.spec.training
+    if options.validation_fold is None:
+        return split(data.keys, strata, options.validation_fraction, options.seed)
+    count, index, column = (getattr(options.validation_fold, name) for name in ("count", "index", "group"))
+    groups = None if column is None else read_groups(assignment.dataset, column)
+    return fold(data.keys, strata, groups, count=count, index=index, seed=options.seed)
 
 
 def pretraining_data(

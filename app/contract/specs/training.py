@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.contract.base import Contract
+from app.contract.base import Contract, PlainText
 
 DATASET_ID_PATTERN = r"^ds_[0-9a-f]{32}$"
 Count = Annotated[int, Field(ge=1, le=10**12)]
@@ -115,6 +115,25 @@ class Augmentation(Contract):
     )
 
 
+class ValidationFold(Contract):
+    """One of `count` parts of the data set, which validates while the others train: over all of them, every example
+    validates once (k-fold cross-validation, Stone 1974). The parts are drawn by the seed, labels are spread evenly, and
+    duplicates stay together; a stream of text is cut into even stretches."""
+
+    count: Annotated[int, Field(ge=2, le=100)]
+    index: Annotated[int, Field(ge=0, le=99, description="From 0.")]
+    group: Annotated[PlainText, Field(min_length=1, max_length=200)] | None = Field(
+        default=None,
+        description="A column of the file (.csv, .jsonl or .parquet): records with the same value of it stay together.",
+    )
+
+    @model_validator(mode="after")
+    def _index_is_of_count(self) -> Self:
+        if self.index >= self.count:
+            raise ValueError(f"index {self.index} is none of {self.count} folds: give 0 to {self.count - 1}")
+        return self
+
+
 class TrainingOptions(Contract):
     duration: Duration = Duration(epochs=3.0)
     batch_size: Annotated[
@@ -130,6 +149,7 @@ class TrainingOptions(Contract):
     compile: Literal["auto"] | bool = "auto"
     validation_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     validation_dataset: Annotated[str, Field(pattern=DATASET_ID_PATTERN)] | None = None
+    validation_fold: ValidationFold | None = Field(default=None, description="In place of validation_fraction.")
     evaluate_every: Duration | None = Field(default=None, description="Default: ten times over the whole duration.")
     checkpoint_every: Duration | None = Field(default=None, description="Default: with each evaluation.")
     keep_checkpoints: Annotated[
@@ -154,3 +174,19 @@ class TrainingOptions(Contract):
                 f"gradient_accumulation_steps {self.gradient_accumulation_steps}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _one_thing_validates(self) -> Self:
+        if self.validation_fold is not None and self.validation_dataset is not None:
+            raise ValueError(
+                f"validation_fold {self.validation_fold.index} of {self.validation_fold.count} and validation_dataset "
+                f"{self.validation_dataset} are both given, and one thing validates: leave one of them out"
+            )
+        return self
+
+    @property
+    def held_back(self) -> float:
+        """The share of the data set that validates."""
+        if self.validation_dataset is not None:
+            return 0.0
+        return self.validation_fraction if self.validation_fold is None else 1 / self.validation_fold.count

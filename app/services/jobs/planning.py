@@ -17,6 +17,7 @@ from app.db.tables import DatasetRow
 from app.services.jobs.augmentation import check_augmentation
 from app.services.jobs.bodies import check_finetune, check_validation, num_outputs, pretrained_body
 from app.services.jobs.datasets import find_dataset
+from app.services.jobs.folds import check_fold
 from app.services.jobs.parents import Parent, find_parent
 from app.services.jobs.strategies import check_strategy
 from app.services.webhooks import check_address
@@ -57,6 +58,7 @@ def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, s
         check_validation(dataset, find_dataset(session, project_id, validation_id, "training.validation_dataset"))
     if spec.webhook is not None:
         check_address(spec.webhook, settings, "webhook.url")
+    check_fold(spec, dataset)
     _check_durations(spec, body)
     check_augmentation(spec, body)
     return _sized(spec, dataset, parent, body, settings)

@@ -38,7 +38,7 @@ def prepare(assignment: Assignment, log: Log) -> "ClassificationMethod":
     def answers(data: DataSet) -> Answers:
         return {"labels": _labels(data).coded_by(taught.names)}
 
-    sides = parted(data, validation_data, spec.training, answers, strata=taught.codes)
+    sides = parted(assignment, data, validation_data, answers, strata=taught.codes)
     pooling = spec.method.pooling or parent.description.pooling
     model = Classifier(parent.body, len(taught.names), pooling)
     description = described(spec, parent.description, labels=taught.names, pooling=pooling)

@@ -34,9 +34,7 @@ def prepare(assignment: Assignment, log: Log) -> "InstructionTuningMethod":
     template = ChatTemplate(parent.chat_template or template_for(tokenizer), tokenizer)
     reader = ConversationReader(template, body.architecture.context_length, log)
     validation = assignment.validation_dataset
-    sides = parted(
-        reader.read(assignment.dataset), None if validation is None else reader.read(validation), spec.training
-    )
+    sides = parted(assignment, reader.read(assignment.dataset), None if validation is None else reader.read(validation))
     description = described(spec, body)
     return InstructionTuningMethod(parent.module.train(), description, sides, spec.training, template)
 

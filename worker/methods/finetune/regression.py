@@ -15,7 +15,7 @@ def prepare(assignment: Assignment, log: Log) -> RegressionMethod:
     assert isinstance(spec, FinetuneSpec)
     parent = Parent.of(assignment)
     data, validation_data = parent.data(assignment, log)
-    sides = parted(data, validation_data, spec.training, targets_of)
+    sides = parted(assignment, data, validation_data, targets_of)
     size = target_size(sides)
     model = _regressor(parent, size, sides.training)
     description = described(spec, parent.description, target_size=size)

@@ -32,9 +32,9 @@ def prepare(assignment: Assignment, log: Log) -> "SemanticRoleLabelingMethod":
     sub_words = SubWords(parent.tokenizer, parent.description)
     validation = assignment.validation_dataset
     sides = parted(
+        assignment,
         reader.read(assignment.dataset, sub_words),
         None if validation is None else reader.read(validation, sub_words),
-        spec.training,
     )
     model = RoleLabeler(parent.body, reader.roles, spec.method.dropout)
     description = described(spec, parent.description, labels=reader.roles)

@@ -34,9 +34,9 @@ def prepare(assignment: Assignment, log: Log) -> "SequenceLabelingMethod":
     sub_words = SubWords(parent.tokenizer, parent.description)
     validation = assignment.validation_dataset
     sides = parted(
+        assignment,
         reader.read(assignment.dataset, sub_words),
         None if validation is None else reader.read(validation, sub_words),
-        spec.training,
     )
     model = Tagger(parent.body, reader.tags, crf=spec.method.crf)
     description = described(spec, parent.description, labels=reader.tags, crf=spec.method.crf)

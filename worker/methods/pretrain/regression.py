@@ -16,7 +16,7 @@ def prepare(assignment: Assignment, log: Log) -> RegressionMethod:
     assert isinstance(spec, PretrainSpec)
     assert isinstance(spec.method, PretrainRegression)
     data, validation_data = pretraining_data(assignment, log)
-    sides = parted(data, validation_data, spec.training, targets_of)
+    sides = parted(assignment, data, validation_data, targets_of)
     size = target_size(sides)
     description = described(spec, pretrained_body(spec.method.architecture, data), target_size=size)
     body = build_body(description.body)

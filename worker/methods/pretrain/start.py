@@ -65,7 +65,7 @@ def new_among_examples(
 ) -> tuple[Start, Sides]:
     """A new model of vectors or images, which it scales by those that it is to learn from."""
     data, validation_data = pretraining_data(assignment, log)
-    sides = parted(data, validation_data, spec.training)
+    sides = parted(assignment, data, validation_data)
     start = Start.new(spec, pretrained_body(architecture, data, code_size), variational=variational)
     assert isinstance(start.module.body, MlpBody | ConvBody)
     fit_inputs(start.module.body.standardization, sides.training)
@@ -76,4 +76,4 @@ def continued_among_examples(assignment: Assignment, log: Log) -> tuple[Start, S
     """A parent, and examples of the shape that it reads."""
     start = Start.continued(assignment)
     data, validation_data = pretraining_data(assignment, log, start.description.body.input_shape)
-    return start, parted(data, validation_data, assignment.spec.training)
+    return start, parted(assignment, data, validation_data)

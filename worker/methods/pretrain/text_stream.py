@@ -1,5 +1,6 @@
 """What pretraining on plain text shares, whatever is learned from it: its tokenizer, its two sides, their windows."""
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from app.contract.checkpoint import MODEL_FOLDER
@@ -7,6 +8,7 @@ from app.contract.messages import Assignment, Resolved
 from app.contract.model_folder import TOKENIZER_NAME, BodyDescription, Granularity, InputKind
 from app.contract.specs.architectures import TextArchitecture
 from app.contract.specs.tokenizers import TokenizerSpec
+from app.contract.specs.training import TrainingOptions
 from worker.data.failures import BadData
 from worker.data.text import Tokens, learned_tokenizer, tokenised
 from worker.data.tokenizers import begin_token, load_tokenizer
@@ -38,14 +40,28 @@ def text_body(architecture: TextArchitecture, tokenizer: Tokenizer, *, bidirecti
 
 
 def split_text(assignment: Assignment, tokenizer: Tokenizer, log: Log) -> tuple[Tokens, Tokens]:
-    """Training and validation tokens: the tail of the text is held back, or a data set of its own validates."""
+    """Training and validation tokens: the tail of the text is held back, or the stretch that is its fold, or a data set
+    of its own validates."""
     tokens = tokenised(assignment.dataset, tokenizer, assignment.cache_dir, log)
     if assignment.validation_dataset is not None:
         return tokens, tokenised(assignment.validation_dataset, tokenizer, assignment.cache_dir, log)
-    cut = len(tokens) - int(len(tokens) * assignment.spec.training.validation_fraction)
-    if cut < 2:
+    begin, end = _held_back(len(tokens), assignment.spec.training)
+    if len(tokens) - (end - begin) < 2:
         raise BadData(f"The text has {len(tokens)} tokens in all: too few to learn from.")
-    return tokens[:cut], tokens[cut:]
+    return _without(tokens, begin, end), tokens[begin:end]
+
+
+def _held_back(num_tokens: int, options: TrainingOptions) -> tuple[int, int]:
+    if (fold := options.validation_fold) is not None:
+        return fold.index * num_tokens // fold.count, (fold.index + 1) * num_tokens // fold.count
+    return num_tokens - int(num_tokens * options.validation_fraction), num_tokens
+
+
+def _without(tokens: Tokens, begin: int, end: int) -> Tokens:
+    """What stands before the stretch and behind it; where both do, a copy in memory."""
+    if begin == 0:
+        return tokens[end:]
+    return tokens[:begin] if end == len(tokens) else np.concatenate([tokens[:begin], tokens[end:]])
 
 
 def windows_of(tokens: Tokens, tokenizer: Tokenizer, body: BodyDescription) -> Windows:
