@@ -24,7 +24,7 @@ def folds(count: int, **fields: Any) -> dict[str, Any]:
 def test_more_folds_than_the_rarest_label_has_examples_are_refused(
     jobs: Jobs, database: Database, store: FolderStore
 ) -> None:
-    parent = make_model(database, store, method="autoencoder", body=FEATURES_BODY)
+    parent = make_model(database, store, body=FEATURES_BODY)
     dataset = make_dataset(database, "labeled_vectors", num_examples=20, profile=LABELED)
 
     refusal = refused(jobs, finetune(parent.id, dataset.id, training=folds(5)))
