@@ -47,7 +47,7 @@ from app.services.jobs.feed import EventFeed
 from app.services.keys import Keys, secure
 from app.services.uploads import sweep, uploads_folder
 from app.settings import Settings
-from app.storage import FolderStore
+from app.storage import REQUEST_PATIENCE_SECONDS, open_store
 from app.web.dashboard import mount_dashboard
 from app.webhooks.courier import Courier
 
@@ -104,6 +104,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         configure_logging()
         with _services(settings) as services, closing(_readiness(services)) as readiness:
             app.state.services, app.state.readiness = services, readiness
+            await readiness.look()  # what does not answer is told in the log
             async with _running(Courier(services.database, settings).run()):
                 with when_told_to_stop(services.events.end):
                     yield
@@ -139,7 +140,7 @@ def _services(settings: Settings) -> Iterator[Services]:
         yield Services(
             settings=settings,
             database=database,
-            store=FolderStore(settings.artifacts_dir),
+            store=open_store(settings, REQUEST_PATIENCE_SECONDS),
             dispatcher=dispatcher,
             inference=InferenceClient(database, settings),
             validators=validators,

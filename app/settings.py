@@ -11,9 +11,9 @@ from datetime import timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
@@ -24,11 +24,13 @@ REQUESTS_PER_SECOND = 1_000.0
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="PRETUNE_", extra="ignore", frozen=True)
+    # What is refused may hold a password, and errors end in logs.
+    model_config = SettingsConfigDict(env_prefix="PRETUNE_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     data_dir: Path = Field(default=Path("pretune-data"), description="Folder of all embedded state.")
     database_url: str | None = Field(default=None, description="postgresql://...; default: SQLite in data_dir.")
     broker_url: str | None = Field(default=None, description="redis://...; default: the embedded Valkey's socket.")
+    store: str | None = Field(default=None, description="s3://bucket/prefix; default: a folder in data_dir.")
 
     # api
     host: str = "127.0.0.1"
@@ -88,6 +90,15 @@ class Settings(BaseSettings):
         default=GIB, description="For what running generations of one replica have read, beside its models."
     )
     internal_token: SecretStr | None = Field(default=None, description="Shared by api and inference replicas.")
+
+    @field_validator("store")
+    @classmethod
+    def _names_a_bucket(cls, store: str | None) -> str | None:
+        """Credentials would be shown wherever the address is: they are told apart."""
+        parts = urlsplit(store or "s3://none")
+        if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or {"@", ":"} & set(parts.netloc):
+            raise ValueError("it must be s3://bucket or s3://bucket/prefix; credentials come by AWS_ACCESS_KEY_ID")
+        return store
 
     @cached_property
     def resolved_database_url(self) -> str:

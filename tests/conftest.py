@@ -16,6 +16,8 @@ from app.main import create_app
 from app.settings import Settings
 from app.storage import FolderStore
 from tests.support.local_client import local_client
+from tests.support.objects import CREDENTIALS, ObjectServer, Way, way_to
+from tests.support.objects import object_server as start_object_server
 from tests.support.postgres import TEMPLATE, PostgresServer, postgres_server
 from tests.support.valkey import valkey_server
 
@@ -93,6 +95,28 @@ def valkey_url(valkey: str) -> str:
     with redis.Redis(unix_socket_path=valkey.removeprefix("redis+socket://")) as connection:
         connection.flushall()
     return valkey
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    with start_object_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty one, to which the environment tells the way."""
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": object_server.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    return object_server.new_bucket()
+
+
+@pytest.fixture
+def way(object_server: ObjectServer, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
+    """The way to the bucket, which a test may break."""
+    with way_to(object_server) as way:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", way.endpoint)
+        yield way
 
 
 @pytest.fixture

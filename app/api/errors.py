@@ -20,6 +20,7 @@ from app.db.session import DATABASE_AWAY
 
 PROBLEM_TYPE = "application/problem+json"
 DATABASE_BACK_SECONDS = 2
+STORE_BACK_SECONDS = 5
 
 _log = structlog.get_logger(__name__)
 
@@ -101,6 +102,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_exception)
     for kind in (*DATABASE_AWAY, PoolTimeout):
         app.add_exception_handler(kind, _database_away)
+    app.add_exception_handler(OSError, _storage_fails)
 
 
 async def _service_error(_request: Request, error: Exception) -> Problem:
@@ -127,6 +129,14 @@ async def _database_away(_request: Request, error: Exception) -> Problem:
     _log.error("database_away", error=str(error))
     detail = "The database does not answer now. Send the request again in a moment."
     return Problem(Unavailable(detail, retry_after_seconds=DATABASE_BACK_SECONDS))
+
+
+async def _storage_fails(request: Request, error: Exception) -> Problem:
+    """A disk or the store, where no service knew better what it was for."""
+    assert isinstance(error, OSError)
+    _log.error("storage_fails", path=request.url.path, error=str(error), exc_info=error)
+    detail = f"The service's storage fails now: {error.strerror or type(error).__name__}. The request is not at fault."
+    return Problem(Unavailable(detail, retry_after_seconds=STORE_BACK_SECONDS))
 
 
 def _framework_detail(request: Request, status: HTTPStatus, detail: str) -> str:

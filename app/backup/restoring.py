@@ -65,8 +65,8 @@ def _check_store(folder: Path, store: ArtifactStore) -> None:
     expected = {file.path for file in stored_files(folder)}
     if foreign := next((file.key for file in store.list("") if file.key not in expected), None):
         raise BackupError(
-            f"The store is not empty: it holds {foreign}. A backup is restored into an empty one only: name another "
-            "folder by --data-dir."
+            f"The store is not empty: it holds {foreign}. A backup is restored into an empty one only: name another by "
+            "PRETUNE_STORE or --data-dir."
         )
 
 

@@ -52,6 +52,18 @@ def _machine(settings: "Settings") -> Iterator[Finding]:
     free = shutil.disk_usage(existing).free
     remedy = "" if free >= ENOUGH_BYTES else f"Make room, or move the data: --data-dir. Jobs want {size(ENOUGH_BYTES)}."
     yield Finding(f"disk of {folder}", f"{size(free)} free", remedy)
+    if settings.store is not None:
+        yield _object_store(settings)
+
+
+def _object_store(settings: "Settings") -> Finding:
+    from app.storage import REQUEST_PATIENCE_SECONDS, open_store
+
+    try:
+        open_store(settings, REQUEST_PATIENCE_SECONDS).check()
+    except OSError as error:
+        return Finding(str(settings.store), "cannot be used from here", f"Mend this: {error.strerror}.")
+    return Finding(str(settings.store), "can be written")
 
 
 def _service(url: str | None, key: str | None) -> Iterator[Finding]:

@@ -101,11 +101,11 @@ def backup(
 ) -> None:
     """Copy the database and the files that it refers to into a folder, while the service runs."""
     from app.backup import write_backup
-    from app.storage import FolderStore
+    from app.storage import open_store
 
     settings = settings_of(data_dir=data_dir)
     with _backup_failures_told(), _existing_database(settings) as database:
-        written = write_backup(database, FolderStore(settings.artifacts_dir), destination)
+        written = write_backup(database, open_store(settings), destination)
     for key in written.damaged:
         typer.echo(f"Left out, because the store has lost or damaged it: {key}", err=True)
     told = f"{written.folder}: the database and {written.num_files:,} files, {written.size_bytes / 1e6:,.1f} MB."
@@ -121,11 +121,11 @@ def restore(
     """Bring a backup back, into an empty data folder and an empty database only. Its every byte is verified first."""
     from app.backup import restore as bring_back
     from app.embedded.lock import locked
-    from app.storage import FolderStore
+    from app.storage import open_store
 
     settings = settings_of(data_dir=data_dir)
     with failures_told(), _backup_failures_told(), locked(settings.data_dir.absolute()):
-        manifest = bring_back(source, settings.resolved_database_url, FolderStore(settings.artifacts_dir))
+        manifest = bring_back(source, settings.resolved_database_url, open_store(settings))
     told = f"Restored the service as it was at {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC."
     print_json(manifest.model_dump(mode="json", exclude={"parts"})) if as_json else typer.echo(told)
 

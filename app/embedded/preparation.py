@@ -1,4 +1,5 @@
-"""The database as the service needs it: migrated, and with a key where others than this machine can reach us."""
+"""The stores as the service needs them: the database migrated, and with a key where others than this machine can reach
+us; the artifact store one that can be written."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +11,14 @@ from app.db.session import Database
 from app.embedded.errors import CannotStart
 from app.services.keys import NotSecured, secure
 from app.settings import Settings
+from app.storage import REQUEST_PATIENCE_SECONDS, open_store
 
 
 @contextmanager
-def prepare_database(settings: Settings) -> Iterator[Database]:
+def prepare_stores(settings: Settings) -> Iterator[Database]:
     """Raises CannotStart."""
     migrate(settings)
+    _check_store(settings)
     database = Database(settings.resolved_database_url)
     try:
         secure(database, settings)
@@ -36,3 +39,10 @@ def migrate(settings: Settings) -> None:
         raise CannotStart(f"The database cannot be used: {error.orig}") from None
     except (ArgumentError, ImportError) as error:
         raise CannotStart(f"PRETUNE_DATABASE_URL names no database that we know: {error}") from None
+
+
+def _check_store(settings: Settings) -> None:
+    try:
+        open_store(settings, REQUEST_PATIENCE_SECONDS).check()
+    except OSError as error:
+        raise CannotStart(f"The artifact store cannot be used: {error.strerror}.") from None

@@ -13,7 +13,7 @@ from app.embedded.errors import CannotStart
 from app.embedded.lock import Holder, locked
 from app.embedded.member import Member, MemberSpec
 from app.embedded.members import broker_member, python_members
-from app.embedded.preparation import prepare_database
+from app.embedded.preparation import prepare_stores
 from app.embedded.sockets import listen, url_of
 from app.processes import ChildStarter
 from app.settings import Settings
@@ -52,7 +52,7 @@ class EmbeddedService:
             inference = stack.enter_context(closing(listen("127.0.0.1", _inference_port(self._settings))))
             self._say(f"Pretune {version('pretune')} starts ...")
             self._logs_dir.mkdir(mode=0o700, exist_ok=True)
-            database = stack.enter_context(prepare_database(self._settings))
+            database = stack.enter_context(prepare_stores(self._settings))
             stack.enter_context(self._obeying_signals())
             stack.callback(self._end)
             try:

@@ -27,7 +27,7 @@ from app.db.ids import new_id
 from app.db.session import Database
 from app.logging import configure_logging
 from app.settings import Settings
-from app.storage import FolderStore
+from app.storage import open_store
 from worker.serving import http
 from worker.serving.admission import Admission
 from worker.serving.device import Device
@@ -73,7 +73,7 @@ class Replica:
         self.loader = Loader(self._load, settings.inference_cache_bytes, self.metrics)
         self._num_threads = settings.inference_threads or max(1, (os.cpu_count() or 1) // 2)
         self._files = ModelFiles(
-            FolderStore(settings.artifacts_dir),
+            open_store(settings),
             settings.cache_dir / "models",
             settings.inference_cache_bytes * DISK_TO_MEMORY,
         )

@@ -12,12 +12,17 @@ from app.db.session import Database
 from app.db.tables import JobRow
 from app.settings import Settings
 
+#: No object store tells how much it would take.
+UNBOUNDED = 1 << 62
+
 
 def free_room(settings: Settings) -> Room | None:
     """None where the disks do not tell: then an attempt that finds one full tells it."""
     store, *scratch = (_existing(path) for path in (settings.artifacts_dir, settings.scratch_dir, settings.cache_dir))
     try:
         free_bytes = min(shutil.disk_usage(path).free for path in scratch)
+        if settings.store is not None:
+            return Room(UNBOUNDED, free_bytes, shared=False)
         shared = any(path.stat().st_dev == store.stat().st_dev for path in scratch)
         return Room(shutil.disk_usage(store).free, free_bytes, shared)
     except OSError:
@@ -35,7 +40,9 @@ def tell_shortage(database: Database, devices: tuple[str, ...], room: Room) -> N
 
 def _shortage(job: JobRow, to_store: int, room: Room) -> JobError:
     scratch = job.scratch_bytes or 0
-    if room.shared:
+    if room.store_bytes == UNBOUNDED:
+        figures = f"it needs up to {_gigabytes(scratch)} beside the store and {_gigabytes(room.scratch_bytes)} are free"
+    elif room.shared:
         figures = f"it needs up to {_gigabytes(to_store + scratch)} and {_gigabytes(room.store_bytes)} are free"
     else:
         figures = (

@@ -19,7 +19,7 @@ from app.dispatch import Dispatcher, queues_for
 from app.housekeeping import Duty, Housekeeping, prompt_duties, slow_duties
 from app.processes import ChildStarter
 from app.settings import Settings
-from app.storage import FolderStore
+from app.storage import open_store
 from worker.supervisor.child import TRAINING_COMMAND, ChildOptions, TrainingChild, start_child
 from worker.supervisor.device import claimable_devices, detect_device, queues_of
 from worker.supervisor.environment import source_root, training_environment
@@ -45,7 +45,7 @@ class Trainer:
         self._device = detect_device(settings.device)
         self._database = Database(settings.resolved_database_url)
         self._dispatcher = Dispatcher(settings)
-        self._store = FolderStore(settings.artifacts_dir)
+        self._store = open_store(settings)
         self._scratch = Scratch(settings.scratch_dir, self.id)
         self._starter = ChildStarter()
         self._options = ChildOptions(
@@ -148,6 +148,7 @@ class Trainer:
 
     def _sweep(self) -> None:
         """What may take long, so that heartbeats do not wait for it."""
+        self._guarded(self._check_store)
         self._do_until_shutdown(
             {
                 self._scratch.sweep: SWEEP_SECONDS,
@@ -155,6 +156,13 @@ class Trainer:
                 self._collecting.round: min(SWEEP_SECONDS, self._settings.garbage_seconds),
             }
         )
+
+    def _check_store(self) -> None:
+        """Whoever reads the log of a start need not wait for a job to tell of wrong credentials."""
+        try:
+            self._store.check()
+        except OSError as error:
+            _log.error("store_unusable", error=str(error))
 
     def _sweep_cache(self) -> None:
         sweep_arrivals(self._settings.cache_dir)

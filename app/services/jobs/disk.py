@@ -28,7 +28,7 @@ def disk_need(planned: Plan) -> DiskNeed:
     inputs = COPIES_OF_THE_DATA * planned.dataset.size_bytes
     if isinstance(planned.spec, FinetuneSpec):
         inputs += sizes.BYTES_PER_NUMBER * sizes.body_parameters(planned.body)
-    resumed_and_written = 2 * checkpoint
+    resumed_sent_and_written = 3 * checkpoint
     return DiskNeed(
-        (training.keep_checkpoints + CHECKPOINTS_BESIDE_THE_LAST) * checkpoint, inputs + resumed_and_written
+        (training.keep_checkpoints + CHECKPOINTS_BESIDE_THE_LAST) * checkpoint, inputs + resumed_sent_and_written
     )

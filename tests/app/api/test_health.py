@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from app.main import create_app
 from app.settings import Settings
 from tests.support.local_client import local_client
+from tests.support.objects import ObjectServer
 
 #: `pretune up` gives up after one second; a busy machine needs some more.
 READY_SECONDS = 3.0
@@ -49,11 +50,23 @@ def test_a_broker_that_is_not_there_is_told(settings: Settings) -> None:
 
 
 def test_a_store_that_cannot_be_written_is_told_until_it_can(client: TestClient, settings: Settings) -> None:
-    settings.data_dir.mkdir(exist_ok=True)
+    settings.artifacts_dir.rmdir()  # it was looked at when the api started
     settings.artifacts_dir.write_text("in the way")
     assert client.get("/readyz").json()["checks"]["store"] == "error"
     settings.artifacts_dir.unlink()
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.databases("sqlite")
+def test_credentials_that_the_object_store_refuses_are_told_at_start_and_in_readiness(
+    settings: Settings, bucket: str, object_server: ObjectServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_bucket = settings.model_copy(update={"store": f"s3://{bucket}/prefix"})
+    with object_server.letting_nobody_in(), local_client(create_app(in_bucket)) as client:
+        assert "AWS_ACCESS_KEY_ID" in caplog.text
+        assert client.get("/readyz").json()["checks"]["store"] == "error"
+    with local_client(create_app(in_bucket)) as client:
+        assert client.get("/readyz").json()["checks"]["store"] == "ok"
 
 
 def test_the_version_is_that_of_the_package(client: TestClient) -> None:

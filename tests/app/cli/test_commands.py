@@ -176,3 +176,12 @@ def test_doctor_names_what_is_wrong_and_the_remedy(tmp_path: Path) -> None:
     assert findings["torch"]["remedy"] == ""
     assert "No answer from" in findings["http://127.0.0.1:9"]["remedy"]
     assert not (tmp_path / "new").exists()
+
+
+def test_doctor_and_the_start_tell_why_the_object_store_cannot_be_used(tmp_path: Path, bucket: str) -> None:
+    del bucket  # the environment leads to its server
+    told = pretune("doctor", "--url", "http://127.0.0.1:9", "--json", PRETUNE_STORE="s3://no-such-bucket/a")
+    findings = {finding["what"]: finding for finding in json.loads(told.stdout)}
+    assert "has no bucket of the name" in findings["s3://no-such-bucket/a"]["remedy"]
+    start = pretune("up", "--data-dir", str(tmp_path / "data"), "--port", "0", PRETUNE_STORE="s3://no-such-bucket/a")
+    assert (start.returncode, "has no bucket of the name" in start.stderr) == (3, True)

@@ -1,4 +1,5 @@
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from app.contract.checkpoint import FileEntry
 from app.contract.inference import ModelReference
 from app.contract.model_folder import model_digest
 from app.storage import FolderStore, StoredFile
+from app.storage.store import unheeding
 from worker.serving.errors import ModelCorrupted
 from worker.serving.model_files import ModelFiles
 
@@ -20,9 +22,9 @@ class CountingStore(FolderStore):
         super().__init__(root)
         self.fetched: list[str] = []
 
-    def fetch(self, key: str, destination: Path) -> StoredFile:
+    def fetch(self, key: str, destination: Path, heed: Callable[[], None] = unheeding) -> StoredFile:
         self.fetched.append(Path(key).name)
-        return super().fetch(key, destination)
+        return super().fetch(key, destination, heed)
 
 
 @pytest.fixture
