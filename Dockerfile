@@ -9,7 +9,7 @@ WORKDIR /srv
 # The packages' names alone, so that a change of our code leaves the layers of dependencies as they are.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir app worker migrations && touch app/__init__.py worker/__init__.py migrations/__init__.py
-RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt .
+RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt ".[otel]"
 ENV PRETUNE_DATA_DIR=/var/lib/pretune
 
 FROM control-plane AS api

@@ -81,5 +81,5 @@ $(VENV)/.installed-quality: $(PINS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-test: $(PINS) | $(BIN)/python
-	$(PIP_INSTALL) -e ".[worker,embedded,demo,test]"
+	$(PIP_INSTALL) -e ".[worker,embedded,otel,demo,test]"
 	@touch $@

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from app.api import (
     batch_prediction,
@@ -33,7 +34,7 @@ from app.api.openai import ROUTERS as OPENAI_ROUTERS
 from app.api.openapi import DESCRIPTION, install_schema, operation_id
 from app.api.rates import RateLimiter
 from app.api.readiness import Readiness
-from app.api.requests import Requests
+from app.api.requests import PROBES, Requests
 from app.api.stopping import when_told_to_stop
 from app.api.strict_json import StrictJson
 from app.db.session import Database
@@ -48,6 +49,7 @@ from app.services.keys import Keys, secure
 from app.services.uploads import sweep, uploads_folder
 from app.settings import Settings
 from app.storage import REQUEST_PATIENCE_SECONDS, open_store
+from app.tracing import traces
 from app.web.dashboard import mount_dashboard
 from app.webhooks.courier import Courier
 
@@ -71,6 +73,14 @@ ROUTERS = (
 )
 #: Their bodies are forms, which the handlers read as streams.
 UPLOADS = ("/v1/datasets", "/v1/models/import", "/openai/v1/files")
+#: FastAPI tells a span of each request where `traces` runs; figures are Prometheus' and ours.
+_TELEMETRY: TelemetryConfig = {
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+    "exclude": lambda scope: scope["path"] in PROBES,
+}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -83,6 +93,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=operation_id,
         lifespan=_lifespan(settings),
+        telemetry=_TELEMETRY,
     )
     app.state.metrics = RequestMetrics()
     for router in ROUTERS:
@@ -102,6 +113,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logging()
+        traces.start("api")
         with _services(settings) as services, closing(_readiness(services)) as readiness:
             app.state.services, app.state.readiness = services, readiness
             await readiness.look()  # what does not answer is told in the log
@@ -110,6 +122,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                     yield
             services.inference.close()
             await services.gate.authenticator.close()
+        await asyncio.to_thread(traces.stop)
 
     return lifespan
 

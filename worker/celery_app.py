@@ -18,6 +18,7 @@ from celery import Celery, bootsteps, signals
 
 from app.logging import configure_logging
 from app.settings import Settings
+from app.tracing import traces
 from worker.supervisor.child import TRAINING_COMMAND
 from worker.supervisor.device import detect_device, queues_of
 from worker.supervisor.tasks import register_tasks
@@ -66,12 +67,13 @@ def _trainer_step(settings: Settings, command: tuple[str, ...]) -> type[bootstep
             register_tasks(worker.app, self._trainer)
 
         def start(self, worker: Any) -> None:
+            traces.start("trainer")
             signals.worker_shutting_down.connect(self._shut_down)
             signals.worker_shutdown.connect(self._stop)
             self._trainer.start()
 
         def stop(self, worker: Any) -> None:
-            self._trainer.stop()
+            self._stop()
 
         terminate = stop
 
@@ -80,6 +82,7 @@ def _trainer_step(settings: Settings, command: tuple[str, ...]) -> type[bootstep
 
         def _stop(self, **_: Any) -> None:
             self._trainer.stop()
+            traces.stop()
 
     return TrainerStep
 

@@ -18,8 +18,8 @@ from app.contract.errors import ServiceError
 
 REQUEST_ID = "x-request-id"
 _SANE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
-#: Asked every few seconds: in the log they would hide everything else.
-_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+#: Asked every few seconds: in logs and traces they would hide everything else.
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _UNKNOWN_METHOD = "OTHER"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -52,7 +52,7 @@ class Requests:
         status, route = answer.status or 499, _route(scope)
         method = scope["method"] if scope["method"] in _METHODS else _UNKNOWN_METHOD
         self._metrics.observe(method, route, status, None if answer.streamed else seconds)
-        if scope["path"] not in _PROBES or status >= 500:
+        if scope["path"] not in PROBES or status >= 500:
             _log.info("request", method=method, route=route, status=status, milliseconds=round(1000 * seconds, 1))
 
 

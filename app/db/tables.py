@@ -105,7 +105,7 @@ class JobRow(Row):
     will write at most; null where that was not estimated.
     A deleted job keeps its row, because its models and its children name it; all else that it has goes.
     `stop_request` is what the owner should do: `cancel` or `pause`. `parent_ref` is what the user named;
-    `parent_model_id` is pinned when the job first starts.
+    `parent_model_id` is pinned when the job first starts. `traceparent` is the span of the request that asked for it.
     """
 
     __tablename__ = "jobs"
@@ -144,6 +144,7 @@ class JobRow(Row):
     stop_request: Mapped[str | None] = mapped_column(String(16))
     wake_at: Mapped[datetime | None]
     wake_count: Mapped[int] = mapped_column(default=0)
+    traceparent: Mapped[str | None] = mapped_column(String(55))
     progress: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
     error: Mapped[dict[str, Any] | None]

@@ -15,6 +15,7 @@ from app.inference_client.pool import Pool
 from app.inference_client.replicas import Replicas
 from app.inference_client.routes import RoutedModel, Routes
 from app.settings import Settings
+from app.tracing import traces
 
 __all__ = ["InferenceClient", "RoutedModel"]
 
@@ -150,7 +151,7 @@ class InferenceClient:
     def _request(self, path: str, content: bytes) -> bytes:
         head = (
             f"POST {path} HTTP/1.1\r\nhost: inference\r\ncontent-type: application/json\r\n"
-            f"{self._authorization}content-length: {len(content)}\r\n\r\n"
+            f"{_trace()}{self._authorization}content-length: {len(content)}\r\n\r\n"
         )
         return head.encode() + content
 
@@ -158,3 +159,9 @@ class InferenceClient:
         async with stack:
             while chunk := await self._patiently(address, connection.chunk):
                 yield chunk
+
+
+def _trace() -> str:
+    """For the replica's spans to stand in the request's."""
+    traceparent = traces.current()
+    return f"traceparent: {traceparent}\r\n" if traceparent else ""

@@ -28,6 +28,7 @@ from app.db.session import Database
 from app.logging import configure_logging
 from app.settings import Settings
 from app.storage import open_store
+from app.tracing import traces
 from worker.serving import http
 from worker.serving.admission import Admission
 from worker.serving.device import Device
@@ -163,6 +164,7 @@ class Application:
     async def _live(self, receive: http.Receive, send: http.Send) -> None:
         await receive()
         configure_logging()
+        traces.start("inference")
         try:
             self.replica = Replica(self.settings or Settings())
             self.replica.start()
@@ -173,6 +175,7 @@ class Application:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.replica.stop()
+        await asyncio.to_thread(traces.stop)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _respond(self, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
@@ -194,7 +197,7 @@ class Application:
                 await http.send_bytes(send, b'{"status":"ok"}')
             case "POST", "/infer":
                 _authenticate(scope, replica.token)
-                with replica.requests.hold(1):
+                with traces.span("infer", parent=_traceparent(scope)), replica.requests.hold(1):
                     body = await http.read_body(receive, replica.max_body_bytes)
                     with replica.request_bytes.hold(len(body)):
                         await http.until_disconnected(receive, _infer(replica, body, send))
@@ -216,6 +219,7 @@ app = Application()
 
 async def _infer(replica: Replica, body: bytes, send: http.Send) -> None:
     request = _parsed(InferenceRequest, body)
+    traces.note(model_id=request.model.model_id, operation=request.operation.value)
     with replica.metrics.request(request.model.model_id, request.operation) as outcome:
         async with replica.loader.use(request.model) as model:
             if request.operation is Operation.GENERATE and request.body.get("stream") is True:
@@ -252,9 +256,19 @@ def _parsed(contract: type[Asked], body: bytes) -> Asked:
 def _authenticate(scope: http.Scope, token: bytes | None) -> None:
     if token is None:
         return
-    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    given = _header(scope, b"authorization") or b""
     if not hmac.compare_digest(given, b"Bearer " + token):
         raise Unauthenticated("The internal token is missing or wrong.", code=ErrorCode.UNAUTHENTICATED)
+
+
+def _traceparent(scope: http.Scope) -> str | None:
+    """Of the request that the api answers by asking us."""
+    given = _header(scope, b"traceparent")
+    return None if given is None else given.decode("latin-1")
+
+
+def _header(scope: http.Scope, wanted: bytes) -> bytes | None:
+    return next((value for name, value in scope["headers"] if name == wanted), None)
 
 
 def _required_token(settings: Settings) -> bytes | None:

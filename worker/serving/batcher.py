@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
 from app.contract.errors import Overloaded
+from app.tracing import Stages
 from worker.serving.device import Device
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class _Call:
     results: list[Any]
     missing: int
     arrived_at: float | None
+    stages: Stages
 
     def deliver(self, index: int, result: Any) -> None:
         self.results[index] = result
@@ -122,7 +124,8 @@ class Batcher:
         """
         if not rows:
             return []
-        call = _Call(asyncio.get_running_loop().create_future(), [None] * len(rows), len(rows), perf_counter())
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        call = _Call(future, [None] * len(rows), len(rows), perf_counter(), Stages())
         with self._lock:
             self._refuse_overload(rows)
             self._queue.extend([_Entry(call, index, row) for index, row in enumerate(rows)])
@@ -161,14 +164,16 @@ class Batcher:
             self._meter.computed(len(batch), perf_counter() - began_at)
             assert len(results) == len(batch), (len(results), len(batch))
         except Exception as error:
-            callers = {id(entry.call): entry.call for entry in batch}
+            callers = _callers(batch)
             if len(callers) == 1:
                 logger.exception("A batch failed")
                 _on_loop(batch[0].call, batch[0].call.fail, error)
             else:
-                for call in callers.values():
+                for call in callers:
                     self._run_batch([entry for entry in batch if entry.call is call])
         else:
+            for call in _callers(batch):
+                call.stages.end("forward", rows=len(batch))
             _on_loop(batch[0].call, _deliver, batch, results)
 
     def _tell_waits(self, batch: list[_Entry], began_at: float) -> None:
@@ -176,6 +181,7 @@ class Batcher:
             if entry.call.arrived_at is not None:
                 self._meter.waited(began_at - entry.call.arrived_at)
                 entry.call.arrived_at = None
+                entry.call.stages.end("queue")
 
 
 class Queued(Protocol):
@@ -201,6 +207,10 @@ def _joins(batch: Sequence[Entry], entry: Entry, limits: BatchLimits) -> bool:
     padded = (len(batch) + 1) * length
     alike = length <= MAX_LENGTH_RATIO * batch[0].row.length
     return len(batch) < limits.rows and padded <= limits.tokens and (alike or padded <= EFFICIENT_TOKENS)
+
+
+def _callers(batch: list[_Entry]) -> list[_Call]:
+    return list({id(entry.call): entry.call for entry in batch}.values())
 
 
 def _deliver(batch: list[_Entry], results: Sequence[Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 from app.contract.errors import Overloaded
 from app.contract.inference import ModelReference
+from app.tracing import traces
 from worker.serving.errors import ModelTooLarge
 
 Served = TypeVar("Served")
@@ -126,7 +127,9 @@ class Loader(Generic[Served]):
             self._drop(entry)
             self._meter.failed(entry.reference)
             raise
-        self._meter.loaded(entry.reference, perf_counter() - begun_at)
+        seconds = perf_counter() - begun_at
+        self._meter.loaded(entry.reference, seconds)
+        traces.tell("load", seconds, model_id=entry.reference.model_id, bytes=entry.size_bytes)
         return served
 
     async def _make_room(self, entry: _Entry[Served]) -> None:

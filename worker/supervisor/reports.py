@@ -29,6 +29,7 @@ from app.db import events, metrics
 from app.db.session import now
 from app.db.tables import JobRow
 from app.storage import ArtifactStore
+from app.tracing import Stages
 from worker.supervisor.child import UnreadableLine
 from worker.supervisor.inputs import Corrupted
 from worker.supervisor.lease import LeaseKeeper
@@ -78,6 +79,7 @@ class Reports:
         self._resumed = resumed
         self._on_training = on_training
         self._published_steps: set[int] = set()
+        self._stages = Stages()
         self.last_line: LastLine | None = None
 
     def accept(self, line: ReportLine) -> None:
@@ -96,6 +98,7 @@ class Reports:
             case LogLine():
                 self._tell("log", {"level": line.level, "message": line.message})
             case FinishedLine() | PredictedLine() | FailedLine():
+                self._stages.end("steps")
                 self.last_line = line
             case _:
                 assert_never(line)
@@ -104,6 +107,7 @@ class Reports:
         self._tell("warning", {"message": message})
 
     def _accept_resolved(self, line: ResolvedLine) -> None:
+        self._stages.end("load", parameters=line.resolved.num_parameters)
         if self._terms.total_steps is None:
             self._terms = replace(self._terms, total_steps=line.resolved.total_steps)
 
@@ -138,6 +142,11 @@ class Reports:
         self._check_inside(line.path)
         if line.step in self._published_steps:  # asked to stop at a step that it had just written
             return
+        self._stages.end("steps", last_step=line.step)
+        with self._stages.between("checkpoint", step=line.step):
+            self._keep_checkpoint(line)
+
+    def _keep_checkpoint(self, line: CheckpointLine) -> None:
         try:
             published = self._publisher.checkpoint(line.path, line.step)
         except Corrupted as error:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.db.session import Database, now
 from app.db.tables import JobRow
 from app.settings import Settings
 from app.storage import ArtifactStore
+from app.tracing import traces
 from worker.supervisor.child import UnreadableLine
 from worker.supervisor.endings import AttemptEnd, ProcessEnd, classify
 from worker.supervisor.failures import AttemptFailed, disk_full
@@ -66,14 +68,19 @@ class Runner:
         limits = self._limits(job)
         log = _log.bind(job_id=job.id, attempt=job.attempt)
         log.info("attempt_started", method=job.method)
+        _tell_beginning(job, claimed_at)
         try:
             with (
+                traces.span("attempt", parent=job.traceparent, job_id=job.id, attempt=job.attempt, method=job.method),
                 self.scratch.attempt(job.id, job.attempt) as folder,
                 LeaseKeeper(self.database, claim, times, claimed_at=claimed_at) as lease,
                 Watch(lease, self.shutdown, limits) as watch,
             ):
                 attempt = _Attempt(self, job, claim, folder, lease, watch)
-                status = attempt.conclude(attempt.end())
+                end = attempt.end()
+                with traces.span("conclude", outcome=end.outcome.value):
+                    status = attempt.conclude(end)
+                traces.note(status=status.value)
         except LeaseLost:
             log.warning("attempt_discarded", reason="its lease is another's")
         else:
@@ -105,8 +112,12 @@ class _Attempt:
     def end(self) -> AttemptEnd:
         """Prepare and train, and tell how that ended. Raises LeaseLost."""
         try:
-            prepared = self._prepare()
-            return self._train(prepared) if self.watch.ending is None else self._classify(ProcessEnd(0))
+            with traces.span("prepare"):
+                prepared = self._prepare()
+            if self.watch.ending is not None:
+                return self._classify(ProcessEnd(0))
+            with traces.span("train"):
+                return self._train(prepared)
         except LeaseLost:
             raise
         except AttemptFailed as failure:
@@ -247,6 +258,14 @@ def _write_reports(session: Session, row: JobRow, folder: Path) -> list[tuple[Pa
     if row.kind not in TRAINING_KINDS:
         return []
     return [*write_overfitting_report(session, row, folder), *write_event_file(session, row, folder)]
+
+
+def _tell_beginning(job: JobRow, claimed_at: float) -> None:
+    """How long the job was in the queue, and its claim: both are told when they are over."""
+    claim_seconds = time.monotonic() - claimed_at
+    queued_seconds = (datetime.now(UTC) - (job.queued_at or job.created_at)).total_seconds()
+    traces.tell("queue", max(claim_seconds, queued_seconds), parent=job.traceparent, job_id=job.id)
+    traces.tell("claim", claim_seconds, parent=job.traceparent, job_id=job.id, attempt=job.attempt)
 
 
 def claim_next(

@@ -28,6 +28,7 @@ from app.services.paging import cut, id_before
 from app.services.quotas import check_queue, check_storage
 from app.services.webhooks import webhook_row
 from app.settings import Settings
+from app.tracing import traces
 
 
 class Wakes(Protocol):
@@ -178,5 +179,6 @@ def _row(project_id: str, spec: AnySpec, *, status: JobStatus, **columns: Any) -
         dataset_id=spec.dataset,
         priority=spec.priority,
         metrics={},
+        traceparent=traces.current(),
         **columns,
     )

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from torch import Tensor
 
 from app.contract.errors import Overloaded
+from app.tracing import Stages
 from worker.serving.device import Turns
 from worker.serving.generation.memory import CacheMemory
 from worker.serving.generation.meter import TextMeter
@@ -107,6 +108,7 @@ class _Row:
     loop: asyncio.AbstractEventLoop
     arrived: "asyncio.Queue[Token | Exception | None]"
     asked_at: float
+    stages: Stages
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
 
@@ -158,7 +160,7 @@ class Scheduler:
 
         Raises Overloaded where too many wait, or what the model raised.
         """
-        row = _Row(request, asyncio.get_running_loop(), asyncio.Queue(), perf_counter())
+        row = _Row(request, asyncio.get_running_loop(), asyncio.Queue(), perf_counter(), Stages())
         with self._lock:
             if len(self._waiting) >= self._limits.waiting:
                 raise Overloaded(
@@ -173,6 +175,7 @@ class Scheduler:
                 yield token
         finally:
             row.ended = True
+            row.stages.end("text", tokens=len(row.tokens))
             self._turns.wake(self)  # what it held is free
 
     def fits(self, num_prompt_tokens: int, max_tokens: int) -> bool:
@@ -211,6 +214,7 @@ class Scheduler:
             self._waiting.popleft()
             self._prompts.append(_Prompt(row))
             self._meter.waited(perf_counter() - row.asked_at)
+            row.stages.end("queue")
         if row is None:
             self._memory.wait_no_more(self)
         self._fit()
@@ -263,6 +267,7 @@ class Scheduler:
             _fail([prompt.row], error)
         else:
             if prompt.is_read:
+                prompt.row.stages.end("prompt", tokens=prompt.num_read)
                 self._running.append(prompt.row)
                 self._choose([prompt.row], logits[None])
             else:
