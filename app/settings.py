@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         default=(), description="Private networks that webhooks may reach, as JSON; the public internet is open."
     )
 
+    # trainer and inference
+    cache_bytes: Annotated[int, Field(ge=1)] = Field(
+        default=32 * GIB, description="Of data_dir's cache; what is in use stays even where it is more."
+    )
+
     # trainer
     slots: int = Field(default=1, description="Jobs that one trainer runs at a time.")
     max_running_jobs: Annotated[int, Field(ge=1)] | None = Field(

@@ -7,8 +7,8 @@ sizes; never a spec, an input or an output. What a span is within is the current
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -83,12 +83,9 @@ class Stages:
             traces.tell(name, now - self._began_at, parent=self._parent, **attributes)
             self._began_at = now
 
-    @contextmanager
-    def between(self, name: str, **attributes: "Attribute") -> Iterator[None]:
-        """A block between two stages, with a span of its own."""
-        with traces.span(name, parent=self._parent, **attributes):
-            yield
-        self._began_at = perf_counter()
+    def beside(self, name: str, **attributes: "Attribute") -> AbstractContextManager[None]:
+        """A block with a span of its own, while the stages go on; from any thread."""
+        return traces.span(name, parent=self._parent, **attributes)
 
 
 def _wanted(environment: Mapping[str, str]) -> bool:

@@ -55,7 +55,7 @@ def object_server() -> Iterator[ObjectServer]:
 class Way:
     """To a server, through a port of its own. `break_after`: a connection that has carried so many bytes one way
     breaks, and takes its number off the list; `seconds_per_mebibyte`: what the way there takes; `closed`: nobody comes
-    through."""
+    through; while `passing` is cleared, nothing gets through, and nothing breaks either."""
 
     def __init__(self, server: ObjectServer) -> None:
         self._target = (server.host, server.port)
@@ -64,6 +64,8 @@ class Way:
         self.break_after: list[int] = []
         self.seconds_per_mebibyte = 0.0
         self.closed = False
+        self.passing = threading.Event()
+        self.passing.set()
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -71,6 +73,7 @@ class Way:
     def close(self) -> None:
         """What is open is broken off."""
         self.closed = True
+        self.passing.set()
         for connection in self._open:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -110,6 +113,7 @@ class Way:
             while data := source.recv(1 << 16):
                 time.sleep(seconds * len(data) / (1 << 20))
                 carried += len(data)
+                self.passing.wait()
                 if self._breaks(carried):
                     break
                 sink.sendall(data)

@@ -29,7 +29,7 @@ from app.db.tables import (
     ProjectRow,
 )
 from app.services.jobs.control import retried
-from app.storage import FolderStore
+from app.storage import ArtifactStore
 from tests.support.waiting import wait_until
 
 BLOB = b'{"features": [1.0, 2.0, 3.0, 4.0]}\n'
@@ -40,7 +40,7 @@ class TrainingJobs:
     """`store` is where trainers with the same data_dir look."""
 
     database: Database
-    store: FolderStore
+    store: ArtifactStore
     folder: Path
     dataset_id: str = field(init=False)
 

@@ -40,8 +40,9 @@ def read_answered_text(
         _write(file, dataset, tokenizer, max_tokens)
         log(f"Tokenised {dataset.filename}.")
 
-    path = cached_file(cache_dir / "answered-text" / f"{_key(dataset, tokenizer, max_tokens)}.bin", write)
-    return _read(path, _dtype(tokenizer))
+    name = f"{_key(dataset, tokenizer, max_tokens)}.bin"
+    with cached_file(cache_dir, "answered-text", name, write) as file:
+        return _read(file, _dtype(tokenizer))
 
 
 def _texts(dataset: DatasetInput) -> Iterator[LabeledText | ScoredText]:
@@ -77,13 +78,12 @@ def _answers(dataset: DatasetInput) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     return labels.codes, np.frombuffer(json.dumps(labels.names).encode(), np.uint8)
 
 
-def _read(path: Path, dtype: np.dtype[Any]) -> DataSet:
-    with path.open("rb") as file:
-        file.seek(-_POSITION.itemsize, SEEK_END)
-        end_of_tokens = int(np.frombuffer(file.read(), _POSITION)[0])
-        file.seek(end_of_tokens)
-        offsets, keys, answers, names = (np.load(file) for _ in range(4))
-        tokens = np.memmap(file, dtype, "r", shape=(end_of_tokens // dtype.itemsize,))
+def _read(file: BinaryIO, dtype: np.dtype[Any]) -> DataSet:
+    file.seek(-_POSITION.itemsize, SEEK_END)
+    end_of_tokens = int(np.frombuffer(file.read(), _POSITION)[0])
+    file.seek(end_of_tokens)
+    offsets, keys, answers, names = (np.load(file) for _ in range(4))
+    tokens = np.memmap(file, dtype, "r", shape=(end_of_tokens // dtype.itemsize,))
     examples = TextExamples(tokens, offsets)
     if not len(names):
         return DataSet(examples, keys, targets=answers)

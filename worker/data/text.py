@@ -5,6 +5,7 @@ Documents stand one behind the other, each after a begin token; a .txt file is o
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -20,7 +21,7 @@ from app.records import read_text
 from worker.data.blocks import blocks_of, evenly_spaced
 from worker.data.cache import cached_file
 from worker.data.failures import BadData
-from worker.data.tokenizers import begin_token, learn_tokenizer, load_tokenizer, tokenizer_digest, unknown_token
+from worker.data.tokenizers import begin_token, learn_tokenizer, parse_tokenizer, tokenizer_digest, unknown_token
 
 Tokens = NDArray[np.unsignedinteger[Any]]
 
@@ -47,7 +48,8 @@ def learned_tokenizer(
         file.write(tokenizer.to_str().encode())
 
     key = _key("tokenizer", dataset, spec.model_dump_json())
-    return load_tokenizer(cached_file(cache_dir / "tokenizers" / f"{key}.json", write))
+    with cached_file(cache_dir, "tokenizers", f"{key}.json", write) as file:
+        return parse_tokenizer(file.read().decode())
 
 
 def tokenised(dataset: DatasetInput, tokenizer: Tokenizer, cache_dir: Path, log: Callable[[str], None]) -> Tokens:
@@ -70,10 +72,10 @@ def tokenised(dataset: DatasetInput, tokenizer: Tokenizer, cache_dir: Path, log:
         log(f"Tokenised the text: {num_tokens:,} tokens{_told(num_unknown, num_tokens)}.")
 
     key = _key("tokens", dataset, tokenizer_digest(tokenizer))
-    path = cached_file(cache_dir / "tokens" / f"{key}.bin", write)
-    if not path.stat().st_size:
-        raise BadData("The data set holds no text.")
-    return np.memmap(path, dtype=dtype, mode="r")
+    with cached_file(cache_dir, "tokens", f"{key}.bin", write) as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise BadData("The data set holds no text.")
+        return np.memmap(file, dtype=dtype, mode="r")
 
 
 def token_counts(tokens: Tokens, vocab_size: int) -> NDArray[np.int64]:

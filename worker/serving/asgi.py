@@ -29,6 +29,8 @@ from app.logging import configure_logging
 from app.settings import Settings
 from app.storage import open_store
 from app.tracing import traces
+from worker.cache import Cache
+from worker.local_copies import LocalCopies
 from worker.serving import http
 from worker.serving.admission import Admission
 from worker.serving.device import Device
@@ -36,7 +38,7 @@ from worker.serving.generation import CacheMemory, Piece
 from worker.serving.heartbeat import Heartbeat
 from worker.serving.loader import Loader
 from worker.serving.metrics import Outcome, ReplicaMetrics
-from worker.serving.model_files import ModelFiles
+from worker.serving.model_files import model_files
 from worker.serving.pins import PinKeeper
 from worker.serving.precision import fastest_precision
 from worker.serving.predictors import load_predictor
@@ -51,8 +53,6 @@ MIB = 1 << 20
 REFERENCE_BYTES = MIB
 MAX_REQUESTS = 1_024
 MAX_REQUEST_BYTES = 256 * MIB
-#: Fetched model files may take so many times the memory bound on disk.
-DISK_TO_MEMORY = 4
 #: A replica is on the list as soon as it has loaded what is pinned, and after this at the latest.
 PRELOAD_SECONDS = 60.0
 #: For the database to hear of a load before its caller does.
@@ -73,11 +73,7 @@ class Replica:
         self.request_bytes = Admission(MAX_REQUEST_BYTES, self.metrics.refused)
         self.loader = Loader(self._load, settings.inference_cache_bytes, self.metrics)
         self._num_threads = settings.inference_threads or max(1, (os.cpu_count() or 1) // 2)
-        self._files = ModelFiles(
-            open_store(settings),
-            settings.cache_dir / "models",
-            settings.inference_cache_bytes * DISK_TO_MEMORY,
-        )
+        self._copies = LocalCopies(open_store(settings), Cache(settings.cache_dir), settings.cache_bytes)
         self._device = Device(self._num_threads)
         asked = settings.inference_precision
         self._precision = fastest_precision() if asked == "auto" else asked
@@ -142,7 +138,8 @@ class Replica:
 
     def _load(self, reference: ModelReference) -> ServedModel:
         """Fetch, verify and load; in a thread of the loader's."""
-        predictor = load_predictor(self._files.bring(reference), self._precision)
+        with model_files(self._copies, reference) as folder:
+            predictor = load_predictor(folder, self._precision)
         return ServedModel(
             predictor, self._device, self._helpers, self._cache_memory, self.metrics.model(reference.model_id)
         )

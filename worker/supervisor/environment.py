@@ -13,6 +13,9 @@ ALLOWED_NAMES = frozenset({"CC", "CXX", "HOME", "LANG", "PATH", "TERM", "TMPDIR"
 ALLOWED_PREFIXES = ("CUDA", "CUDNN", "GOMP_", "KMP_", "LC_", "LD_", "MALLOC_", "MKL_", "NCCL_", "NVIDIA_", "OMP_",
                     "PYTHON", "PYTORCH_", "TORCH", "TRITON_")  # fmt: skip
 
+#: What torch.compile keeps is one entry of the cache, in use while an attempt runs.
+COMPILED = "compiled"
+INDUCTOR = "inductor"
 
 #: Threads of a parallel region that wait for each other give the core away after some 10 microseconds. By default they
 #: spin for long: where something else wants the cores, a matrix product took 48 ms instead of 4 (2 cores, load 12).
@@ -26,7 +29,7 @@ def training_environment(settings: Settings) -> dict[str, str]:
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "PYTHONUNBUFFERED": "1",
-        "TORCHINDUCTOR_CACHE_DIR": str(settings.cache_dir / "inductor"),
+        "TORCHINDUCTOR_CACHE_DIR": str(settings.cache_dir / COMPILED / INDUCTOR),
     }
     if detect_device(settings.device) == "cpu":
         made["CUDA_VISIBLE_DEVICES"] = ""

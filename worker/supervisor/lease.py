@@ -69,6 +69,11 @@ class LeaseKeeper:
         held_seconds = time.monotonic() - self._extended_at
         return self._refused or held_seconds > self._times.lease_seconds - self._times.margin_seconds
 
+    def check(self) -> None:
+        """Raises LeaseLost."""
+        if self.lost:
+            raise LeaseLost(self._claim)
+
     def write(self, apply: Callable[[Session, JobRow], T]) -> T:
         """Run `apply` in a transaction that holds the lease; again if the database is away. Raises LeaseLost.
 

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from app.contract.checkpoint import CheckpointManifest, FileEntry
+from app.contract.checkpoint import MANIFEST_NAME, CheckpointManifest, FileEntry
 from app.contract.inference import ModelReference
 from app.contract.messages import AnyAssignment, Assignment, DatasetInput, PredictionAssignment, Resolved
 from app.contract.predictions import PARTS_FOLDER, is_part
@@ -20,9 +21,8 @@ from app.contract.specs.job import (
 from app.db import artifacts, checkpoints
 from app.db.session import Database
 from app.db.tables import CheckpointRow, DatasetRow, JobRow
-from app.storage import ArtifactStore
+from worker.local_copies import Corrupted, LocalCopies, fetch_file, fetch_files
 from worker.supervisor.failures import damaged_input
-from worker.supervisor.inputs import Corrupted, fetch_checkpoint, fetch_dataset, fetch_file, fetch_model
 from worker.supervisor.lease import LeaseKeeper
 from worker.supervisor.parents import pin_parent
 from worker.supervisor.smaller_batches import as_resolved
@@ -40,17 +40,20 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """Prepares one attempt under `folder`. `warn` tells the job's user of what was found damaged."""
+    """Prepares one attempt under `folder`. `in_use` keeps what lies in the cache there until it is closed. `warn` tells
+    the job's user of what was found damaged; `heed` may break a transfer off."""
 
     database: Database
-    store: ArtifactStore
+    copies: LocalCopies
     lease: LeaseKeeper
     folder: Path
     cache_dir: Path
+    in_use: ExitStack
     warn: Callable[[str], None]
+    heed: Callable[[], None]
 
     def run(self, job: JobRow) -> Prepared:
-        """Raises AttemptFailed, LeaseLost, and OSError where the store fails."""
+        """Raises AttemptFailed, LeaseLost, what `heed` raises, and OSError where the store fails."""
         (self.folder / OUTPUT_FOLDER).mkdir()
         match spec_of(job):
             case BatchPredictSpec() as spec:
@@ -97,17 +100,21 @@ class Preparation:
             name = PurePosixPath(row.name).name
             expected = FileEntry(path=name, size_bytes=row.size_bytes, sha256=row.sha256)
             try:
-                fetch_file(self.store, row.key, expected, folder / name)
+                fetch_file(self.copies.store, row.key, expected, folder / name, self.heed)
             except Corrupted as error:
                 self.warn(f"{row.name} is damaged, and its records are answered again: {error}.")
         return folder
 
     def _dataset(self, dataset_id: str) -> DatasetInput:
         row = self._row_of(dataset_id)
+        expected = FileEntry(path=row.filename, size_bytes=row.size_bytes, sha256=row.sha256)
         try:
-            return fetch_dataset(self.store, row, self.cache_dir)
+            entry = self.in_use.enter_context(self.copies.file(row.blob_key, expected, self.heed))
         except Corrupted as error:
             raise damaged_input(f"The data set {dataset_id}", error) from error
+        return DatasetInput(
+            path=entry.path, filename=row.filename, kind=row.kind, columns=row.columns, sha256=row.sha256
+        )
 
     def _row_of(self, dataset_id: str) -> DatasetRow:
         with self.database.reading() as session:
@@ -117,7 +124,7 @@ class Preparation:
         model = self.lease.write(pin_parent)
         reference = ModelReference.model_validate(model.reference, strict=False)
         try:
-            return fetch_model(self.store, reference, self.folder / "parent")
+            return self.in_use.enter_context(self.copies.model(reference, self.heed)).path
         except Corrupted as error:
             raise damaged_input(f"The model {model.id}", error) from error
 
@@ -135,7 +142,9 @@ class Preparation:
     def _fetched(self, row: CheckpointRow) -> tuple[Path, CheckpointManifest]:
         manifest = CheckpointManifest.model_validate(row.manifest, strict=False)
         folder = self.folder / f"resume-{row.step}"
-        return fetch_checkpoint(self.store, row.artifact_prefix, manifest, folder), manifest
+        fetch_files(self.copies.store, row.artifact_prefix, manifest.files, folder, self.heed)
+        (folder / MANIFEST_NAME).write_text(manifest.model_dump_json())
+        return folder, manifest
 
 
 def spec_of(job: JobRow) -> AnySpec:

@@ -4,16 +4,21 @@ A checkpoint's manifest is stored last: its presence means that the rest is comp
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import structlog
 from pydantic import ValidationError
 
 from app.contract.checkpoint import MANIFEST_NAME, CheckpointManifest, FileEntry, checkpoint_folder_name
 from app.contract.layout import attempt_prefix
 from app.db.attempts import Claim
 from app.storage import ArtifactStore, StoredFile
-from worker.supervisor.inputs import Corrupted
+from app.storage.store import unheeding
+from worker.local_copies import Corrupted
+
+_log = structlog.get_logger(__name__)
 
 LOG_ARTIFACT = "training.log"
 MAX_LOG_BYTES = 1 << 20
@@ -35,10 +40,12 @@ class PublishedArtifact:
 
 
 class Publisher:
-    """Publishes for one attempt: its number is in every key, so that two attempts never write the same one."""
+    """Publishes for one attempt: its number is in every key, so that two attempts never write the same one. What `heed`
+    raises breaks it off."""
 
-    def __init__(self, store: ArtifactStore, claim: Claim) -> None:
+    def __init__(self, store: ArtifactStore, claim: Claim, heed: Callable[[], None] = unheeding) -> None:
         self._store = store
+        self._heed = heed
         self._prefix = attempt_prefix(claim.project_id, claim.job_id, claim.attempt)
 
     def checkpoint(self, folder: Path, step: int) -> PublishedCheckpoint:
@@ -48,15 +55,15 @@ class Publisher:
         try:
             for entry in manifest.files:
                 self._put_verified(f"{prefix}/{entry.path}", folder / entry.path, entry)
-            self._store.put(f"{prefix}/{MANIFEST_NAME}", folder / MANIFEST_NAME)
+            self._store.put(f"{prefix}/{MANIFEST_NAME}", folder / MANIFEST_NAME, self._heed)
         except BaseException:
-            self._store.delete_prefix(prefix)
+            delete_unneeded(self._store, prefix)
             raise
         return PublishedCheckpoint(prefix, manifest, sum(entry.size_bytes for entry in manifest.files))
 
     def artifact(self, name: str, path: Path, media_type: str) -> PublishedArtifact:
         key = f"{self._prefix}/artifacts/{PurePosixPath(name).name}"
-        return PublishedArtifact(name, key, media_type, self._store.put(key, path))
+        return PublishedArtifact(name, key, media_type, self._store.put(key, path, self._heed))
 
     def log(self, path: Path) -> PublishedArtifact:
         """The end of what the process printed."""
@@ -68,11 +75,19 @@ class Publisher:
 
     def _put_verified(self, key: str, path: Path, expected: FileEntry) -> None:
         try:
-            stored = self._store.put(key, path)
+            stored = self._store.put(key, path, self._heed)
         except FileNotFoundError as error:
             raise Corrupted(f"{expected.path} is missing") from error
         if (stored.size_bytes, stored.sha256) != (expected.size_bytes, expected.sha256):
             raise Corrupted(f"{expected.path} does not have the digest that its manifest tells")
+
+
+def delete_unneeded(store: ArtifactStore, prefix: str) -> None:
+    """What is at or below a key that no row refers to, or no more."""
+    try:
+        store.delete_prefix(prefix)
+    except OSError as error:  # costs space and nothing else
+        _log.warning("files_not_deleted", prefix=prefix, error=str(error))
 
 
 def _read_manifest(folder: Path, step: int) -> CheckpointManifest:

@@ -1,4 +1,9 @@
-"""Takes the lines that a training process reports, and makes each durable under the attempt's lease."""
+"""Takes the lines that a training process reports, and makes each durable under the attempt's lease.
+
+Files are stored beside the reading of lines, so that a slow store does not hold up training: one checkpoint or artifact
+at a time, in the order in which they were told. So the process may be one checkpoint ahead of what is durable, and
+never two.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -6,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, assert_never
 
-import structlog
 from sqlalchemy.orm import Session
 
 from app.contract.checkpoint import CheckpointManifest, Environment
@@ -30,14 +34,13 @@ from app.db.session import now
 from app.db.tables import JobRow
 from app.storage import ArtifactStore
 from app.tracing import Stages
+from worker.local_copies import Corrupted
+from worker.supervisor.beside import Beside
 from worker.supervisor.child import UnreadableLine
-from worker.supervisor.inputs import Corrupted
 from worker.supervisor.lease import LeaseKeeper
 from worker.supervisor.progress import prepared, progress_at
-from worker.supervisor.publish import Publisher
+from worker.supervisor.publish import Publisher, delete_unneeded
 from worker.supervisor.record import record_artifact, record_checkpoint
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,15 @@ class Terms:
 
 
 class Reports:
-    """`resumed` is the manifest of the checkpoint that the process continues from. `last_line` is its last words."""
+    """`resumed` is the manifest of the checkpoint that the process continues from. `last_line` is its last words; what
+    was told before them is durable when `storing` has ended."""
 
     def __init__(
         self,
         lease: LeaseKeeper,
         store: ArtifactStore,
         publisher: Publisher,
+        storing: Beside,
         *,
         output_dir: Path,
         terms: Terms,
@@ -74,6 +79,7 @@ class Reports:
         self._lease = lease
         self._store = store
         self._publisher = publisher
+        self._storing = storing
         self._output_dir = output_dir.resolve()
         self._terms = terms
         self._resumed = resumed
@@ -83,7 +89,8 @@ class Reports:
         self.last_line: LastLine | None = None
 
     def accept(self, line: ReportLine) -> None:
-        """Raises LeaseLost, and OSError where the store fails."""
+        """Raises LeaseLost, and OSError where the store fails, or has failed on a line before."""
+        self._storing.check()
         match line:
             case ReadyLine():
                 pass
@@ -135,15 +142,21 @@ class Reports:
 
     def _accept_artifact(self, line: ArtifactLine) -> None:
         self._check_inside(line.path)
-        published = self._publisher.artifact(line.name, line.path, line.media_type)
-        self._lease.write(lambda session, row: record_artifact(session, row, published))
+        self._storing.hand_over(lambda: self._store_artifact(line))
 
     def _accept_checkpoint(self, line: CheckpointLine) -> None:
         self._check_inside(line.path)
+        self._stages.end("steps", last_step=line.step)
+        self._storing.hand_over(lambda: self._store_checkpoint(line))
+
+    def _store_artifact(self, line: ArtifactLine) -> None:
+        published = self._publisher.artifact(line.name, line.path, line.media_type)
+        self._lease.write(lambda session, row: record_artifact(session, row, published))
+
+    def _store_checkpoint(self, line: CheckpointLine) -> None:
         if line.step in self._published_steps:  # asked to stop at a step that it had just written
             return
-        self._stages.end("steps", last_step=line.step)
-        with self._stages.between("checkpoint", step=line.step):
+        with self._stages.beside("checkpoint", step=line.step):
             self._keep_checkpoint(line)
 
     def _keep_checkpoint(self, line: CheckpointLine) -> None:
@@ -166,14 +179,6 @@ class Reports:
 
     def _tell(self, event_type: str, data: dict[str, str]) -> None:
         self._lease.write(lambda session, row: events.append(session, row.id, event_type, data, now(session)))
-
-
-def delete_unneeded(store: ArtifactStore, prefix: str) -> None:
-    """What is at or below a key that no row refers to any more."""
-    try:
-        store.delete_prefix(prefix)
-    except OSError as error:  # costs space and nothing else
-        _log.warning("files_not_deleted", prefix=prefix, error=str(error))
 
 
 def _differences(then: Environment, here: Environment) -> str:

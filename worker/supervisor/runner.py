@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,17 +25,21 @@ from app.db.tables import JobRow
 from app.settings import Settings
 from app.storage import ArtifactStore
 from app.tracing import traces
+from worker.cache import Cache
+from worker.local_copies import LocalCopies
+from worker.supervisor.beside import Beside
 from worker.supervisor.child import UnreadableLine
 from worker.supervisor.endings import AttemptEnd, ProcessEnd, classify
+from worker.supervisor.environment import COMPILED, INDUCTOR
 from worker.supervisor.failures import AttemptFailed, disk_full
 from worker.supervisor.lease import LeaseKeeper, LeaseLost, LeaseTimes
 from worker.supervisor.memory import count_oom_kills, ran_out_of_memory
 from worker.supervisor.overfitting_report import write_overfitting_report
 from worker.supervisor.prepare import OUTPUT_FOLDER, Preparation, Prepared, resolved_of, spec_of, training_spec_of
 from worker.supervisor.progress import finished as finished_progress
-from worker.supervisor.publish import LOG_ARTIFACT, PublishedArtifact, Publisher
+from worker.supervisor.publish import LOG_ARTIFACT, PublishedArtifact, Publisher, delete_unneeded
 from worker.supervisor.record import forget_parts, record_artifact
-from worker.supervisor.reports import Reports, Terms, delete_unneeded
+from worker.supervisor.reports import Reports, Terms
 from worker.supervisor.scratch import Scratch
 from worker.supervisor.smaller_batches import smaller_batches
 from worker.supervisor.spares import Spares
@@ -45,6 +50,10 @@ from worker.supervisor.watch import Ending, Limits, Watch
 EXIT_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
+
+
+class _Ended(Exception):
+    """The watch wants the attempt to end while its inputs are being brought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +121,13 @@ class _Attempt:
     def end(self) -> AttemptEnd:
         """Prepare and train, and tell how that ended. Raises LeaseLost."""
         try:
-            with traces.span("prepare"):
-                prepared = self._prepare()
-            if self.watch.ending is not None:
-                return self._classify(ProcessEnd(0))
-            with traces.span("train"):
-                return self._train(prepared)
+            with ExitStack() as in_use:
+                with traces.span("prepare"):
+                    prepared = self._prepare(in_use)
+                with traces.span("train"):
+                    return self._train(prepared)
+        except _Ended:
+            return self._classify(ProcessEnd(0))
         except LeaseLost:
             raise
         except AttemptFailed as failure:
@@ -144,22 +154,40 @@ class _Attempt:
             delete_unneeded(self.runner.store, key)
         return status
 
-    def _prepare(self) -> Prepared:
+    def _prepare(self, in_use: ExitStack) -> Prepared:
+        settings = self.runner.settings
+        cache = Cache(settings.cache_dir)
+        in_use.enter_context(cache.entry(COMPILED, INDUCTOR, Path.mkdir))
         preparation = Preparation(
             database=self.runner.database,
-            store=self.runner.store,
+            copies=LocalCopies(self.runner.store, cache, settings.cache_bytes),
             lease=self.lease,
             folder=self.folder,
-            cache_dir=self.runner.settings.cache_dir,
+            cache_dir=settings.cache_dir,
+            in_use=in_use,
             warn=self._warn,
+            heed=self._heed,
         )
-        return preparation.run(self.job)
+        prepared = preparation.run(self.job)
+        self._heed()
+        return prepared
+
+    def _heed(self) -> None:
+        """Before there is a process to stop. Raises _Ended."""
+        if self.watch.ending is not None:
+            raise _Ended
 
     def _train(self, prepared: Prepared) -> AttemptEnd:
+        with Beside(f"store-{self.job.id}") as storing:
+            end = self._run_process(prepared, storing)
+        return self._classify(end)
+
+    def _run_process(self, prepared: Prepared, storing: Beside) -> ProcessEnd:
         reports = Reports(
             self.lease,
             self.runner.store,
-            Publisher(self.runner.store, self.claim),
+            Publisher(self.runner.store, self.claim, self.lease.check),
+            storing,
             output_dir=self.folder / OUTPUT_FOLDER,
             terms=Terms.of(prepared.assignment),
             resumed=prepared.resumed,
@@ -178,7 +206,7 @@ class _Attempt:
         finally:
             exit_code = child.close()
         ran_out = ran_out_of_memory(exit_code, count_oom_kills() - oom_kills, log)
-        return self._classify(ProcessEnd(exit_code, reports.last_line, self.watch.ending, ran_out))
+        return ProcessEnd(exit_code, reports.last_line, self.watch.ending, ran_out)
 
     def _classify(self, end: ProcessEnd) -> AttemptEnd:
         ending = end.ending or self.watch.ending
@@ -242,7 +270,8 @@ class _Attempt:
 
     def _publish_files(self) -> list[PublishedArtifact]:
         """The log and the reports. Raises LeaseLost."""
-        publisher, log = Publisher(self.runner.store, self.claim), self.folder / LOG_ARTIFACT
+        publisher = Publisher(self.runner.store, self.claim, self.lease.check)
+        log = self.folder / LOG_ARTIFACT
         try:
             files = [publisher.log(log)] if log.exists() else []
             made = self.lease.write(lambda session, row: _write_reports(session, row, self.folder))

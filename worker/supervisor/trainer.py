@@ -20,10 +20,10 @@ from app.housekeeping import Duty, Housekeeping, prompt_duties, slow_duties
 from app.processes import ChildStarter
 from app.settings import Settings
 from app.storage import open_store
+from worker.cache import Cache
 from worker.supervisor.child import TRAINING_COMMAND, ChildOptions, TrainingChild, start_child
 from worker.supervisor.device import claimable_devices, detect_device, queues_of
 from worker.supervisor.environment import source_root, training_environment
-from worker.supervisor.inputs import sweep_arrivals
 from worker.supervisor.room import free_room, tell_shortage
 from worker.supervisor.runner import Runner, claim_next
 from worker.supervisor.scratch import Scratch
@@ -165,7 +165,7 @@ class Trainer:
             _log.error("store_unusable", error=str(error))
 
     def _sweep_cache(self) -> None:
-        sweep_arrivals(self._settings.cache_dir)
+        Cache(self._settings.cache_dir).shrink(self._settings.cache_bytes)
 
     def _do_until_shutdown(self, every_seconds: Mapping[Callable[[], object], float]) -> None:
         due_at = dict.fromkeys(every_seconds, 0.0)

@@ -338,7 +338,7 @@ def test_a_corrupted_model_is_told_and_serves_again_once_mended(
     body = {"inputs": [[1, 2, 3, 4]]}
     response = infer(client, reference, Operation.PREDICT, body)
     assert (response.status_code, response.json()["code"]) == (500, "model_corrupted")
-    assert "model.safetensors of model_damaged" in response.json()["message"]
+    assert "model_damaged is not what was registered: model.safetensors" in response.json()["message"]
     weights.write_bytes(good)
     assert infer(client, reference, Operation.PREDICT, body).status_code == 200
 

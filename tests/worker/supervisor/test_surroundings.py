@@ -30,7 +30,7 @@ def test_no_address_and_no_key_of_ours_reaches_a_training_process(
     made = training_environment(Settings(data_dir=tmp_path, threads=3, device="cuda"))
     assert set(made) & set(secrets) == set()
     assert (made["CUDA_HOME"], made["OMP_NUM_THREADS"]) == ("/cuda", "3")
-    assert made["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache" / "inductor")
+    assert made["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache" / "compiled" / "inductor")
     assert "CUDA_VISIBLE_DEVICES" not in made
     assert training_environment(Settings(device="cpu"))["CUDA_VISIBLE_DEVICES"] == ""
 
