@@ -69,6 +69,7 @@ def test_a_flipped_bit_and_a_missing_end_are_passed_over_and_told(
     job_id = training_jobs.submit(steps=10, checkpoint_every=2, hang_at=9, faulty_attempts=1)
     first = start_trainer(stop_grace_seconds=0.1)
     training_jobs.wait_for_step(job_id, 9)
+    training_jobs.wait_for_checkpoint(job_id, 8)
     good, truncated, flipped = training_jobs.checkpoints(job_id)
     damage.flip_one_bit(f"{flipped.artifact_prefix}/model/model.safetensors")
     damage.truncate(f"{truncated.artifact_prefix}/trainer/state.json")

@@ -35,6 +35,7 @@ def test_a_killed_worker_leaves_no_process_and_another_resumes_from_the_last_che
     job_id = training_jobs.submit(steps=8, checkpoint_every=2, spin_at=5, faulty_attempts=1, trace=trace)
     first = workers.start(lease_seconds=LEASE_SECONDS)
     training_jobs.wait_for_step(job_id, 5)
+    training_jobs.wait_for_checkpoint(job_id, 4)
     workers.start()
     left = {*children_of(first.pid), *traced_pids(trace)}
     first.kill()
@@ -104,6 +105,7 @@ def test_a_worker_that_lost_its_lease_unawares_finds_every_write_refused(
     )
     first = workers.start(lease_seconds=300.0, **SELDOM)
     training_jobs.wait_for_step(job_id, 7)
+    training_jobs.wait_for_checkpoint(job_id, 5)
     first.send_signal(signal.SIGSTOP)
     go_on.touch()
     wait_until(lambda: ("finish", job_id, 1) in traced(trace), 60, "the process of the first worker ends")
