@@ -13,6 +13,7 @@ from fastapi.telemetry import TelemetryConfig
 from app.api import (
     batch_prediction,
     datasets,
+    evaluations,
     events,
     inference,
     jobs,
@@ -61,6 +62,7 @@ ROUTERS = (
     events.router,
     inference.router,
     batch_prediction.router,
+    evaluations.router,
     models.router,
     methods.router,
     workers.router,

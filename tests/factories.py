@@ -19,7 +19,7 @@ from app.contract.model_folder import (
     model_digest,
 )
 from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
-from app.contract.specs.job import BatchPredictSpec, job_spec_adapter
+from app.contract.specs.job import ModelJobSpec, job_spec_adapter
 from app.contract.webhooks import Webhook
 from app.db import artifacts, checkpoints, jobs, models, webhooks
 from app.db.ids import new_id
@@ -149,7 +149,7 @@ def make_job(
             "queued_at": at,
             "finished_at": at if status in TERMINAL else None,
         }
-        if not isinstance(parsed, BatchPredictSpec):
+        if not isinstance(parsed, ModelJobSpec):
             defaults["method"] = parsed.method.type
             defaults["validation_dataset_id"] = parsed.training.validation_dataset
         row = JobRow(

@@ -1,4 +1,4 @@
-"""One attempt of one job: train, or ask a model, and tell how it ended."""
+"""One attempt of one job: train, ask a model or judge one, and tell how it ended."""
 
 import sys
 import threading
@@ -12,15 +12,17 @@ from app.contract.messages import (
     EXIT_STOPPED,
     AnyAssignment,
     Assignment,
+    EvaluationAssignment,
     FailedLine,
     FinishedLine,
     LogLine,
-    PredictedLine,
     PredictionAssignment,
     ReportLine,
     ResolvedLine,
+    ResultLine,
 )
 from worker.batch_prediction.run import predict
+from worker.evaluation.run import evaluate
 from worker.methods import BUILDERS
 from worker.training.checkpoints import environment
 from worker.training.failures import job_error
@@ -54,10 +56,14 @@ def _done(
     report: Callable[[ReportLine], None],
     stop: threading.Event,
     on_training: Callable[[], None],
-) -> FinishedLine | PredictedLine | None:
-    if isinstance(assignment, PredictionAssignment):
-        return predict(assignment, report, stop=stop, on_training=on_training)
-    return _train(assignment, report, stop, on_training)
+) -> ResultLine | None:
+    match assignment:
+        case PredictionAssignment():
+            return predict(assignment, report, stop=stop, on_training=on_training)
+        case EvaluationAssignment():
+            return evaluate(assignment, report, stop=stop, on_training=on_training)
+        case Assignment():
+            return _train(assignment, report, stop, on_training)
 
 
 def _train(

@@ -11,8 +11,9 @@ from pydantic import Field, TypeAdapter
 from app.contract.base import Contract
 from app.contract.checkpoint import Environment
 from app.contract.errors import JobError
+from app.contract.evaluations import EvaluationReport
 from app.contract.model_folder import ModelDescription
-from app.contract.specs import BatchPredictSpec, TrainingSpec
+from app.contract.specs import BatchPredictSpec, EvaluateSpec, TrainingSpec
 
 WAKE_TASK = "pretune.wake"
 CPU_QUEUE = "cpu"
@@ -77,14 +78,13 @@ class Assignment(Contract):
     cache_dir: LocalPath
 
 
-class PredictionAssignment(Contract):
-    """The same for a batch prediction. `parts_dir` holds the verified parts that earlier attempts have answered, and
-    receives those that follow; it lies in `output_dir`, which receives the whole.
+class _ModelAssignment(Contract):
+    """The same to go over a data set with a model. `parts_dir` holds the verified parts that earlier attempts have
+    done, and receives those that follow; it lies in `output_dir`, which receives the whole.
     """
 
     job_id: str
     attempt: int
-    spec: BatchPredictSpec
     dataset: DatasetInput
     num_records: int
     model: LocalPath
@@ -92,7 +92,17 @@ class PredictionAssignment(Contract):
     output_dir: LocalPath
 
 
-AnyAssignment = Assignment | PredictionAssignment
+class PredictionAssignment(_ModelAssignment):
+    spec: BatchPredictSpec
+
+
+class EvaluationAssignment(_ModelAssignment):
+    spec: EvaluateSpec
+    cache_dir: LocalPath
+
+
+ModelAssignment = PredictionAssignment | EvaluationAssignment
+AnyAssignment = Assignment | ModelAssignment
 assignment_adapter: TypeAdapter[AnyAssignment] = TypeAdapter(AnyAssignment)
 
 
@@ -159,12 +169,23 @@ class PredictedLine(Contract):
     num_errors: int
 
 
+class EvaluatedLine(Contract):
+    """The last line of an evaluation that reached its end: the report, and what each unit adds to it, were told as
+    artifacts too."""
+
+    type: Literal["evaluated"] = "evaluated"
+    num_records: int
+    report: EvaluationReport
+
+
 class FailedLine(Contract):
     type: Literal["failed"] = "failed"
     error: JobError
 
 
-LastLine = FinishedLine | PredictedLine | FailedLine
+#: Of a run that reached its end.
+ResultLine = FinishedLine | PredictedLine | EvaluatedLine
+LastLine = ResultLine | FailedLine
 ReportLine = Annotated[
     ReadyLine
     | ResolvedLine
@@ -174,6 +195,7 @@ ReportLine = Annotated[
     | LogLine
     | FinishedLine
     | PredictedLine
+    | EvaluatedLine
     | FailedLine,
     Field(discriminator="type"),
 ]

@@ -1,7 +1,7 @@
-"""What models answer: by which operations, with which parameters, and from which kinds of data set."""
+"""What models answer: by which operations, with which parameters, from which kinds of data; and which judge them."""
 
 from app.contract.base import Contract
-from app.contract.compatibility import DATASET_KIND_COVERS
+from app.contract.compatibility import DATASET_KIND_COVERS, METHOD_TRAITS
 from app.contract.inference import Operation
 from app.contract.model_folder import InputKind, ModelDescription
 from app.contract.parameters import GenerateParameters, MaskParameters, NeighborParameters, NoParameters
@@ -47,6 +47,17 @@ def input_kinds(operation: Operation, model: ModelDescription) -> frozenset[str]
         case InputKind.TEXT:
             kinds = _text_kinds(operation, model.method)
     return frozenset() if operation is Operation.GENERATE and model.method == "gan" else kinds
+
+
+def evaluation_kinds(model: ModelDescription) -> frozenset[str]:
+    """The kinds of data set that tell how good a model is: those that teach its method. Language models are judged by
+    text, and by the answers of conversations. None where nothing is measured."""
+    if model.headless or model.method == "gan":
+        return frozenset()
+    if model.method in TEXT_GENERATORS:
+        return frozenset({"text", "instructions"})
+    wanted = METHOD_TRAITS[model.kind, model.method].dataset_kinds[model.body.input]
+    return DATASET_KIND_COVERS.get(wanted, frozenset({wanted}))
 
 
 def _text_kinds(operation: Operation, method: str) -> frozenset[str]:

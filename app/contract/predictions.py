@@ -6,17 +6,3 @@
 
 PREDICTIONS_NAME = "predictions.jsonl"
 MEDIA_TYPE = "application/jsonl"
-#: Artifacts of parts are called by the index of their first record.
-PARTS_FOLDER = "predictions"
-
-
-def part_file_name(first_index: int) -> str:
-    return f"part-{first_index:012d}.jsonl"
-
-
-def part_name(first_index: int) -> str:
-    return f"{PARTS_FOLDER}/{part_file_name(first_index)}"
-
-
-def is_part(artifact_name: str) -> bool:
-    return artifact_name.startswith(f"{PARTS_FOLDER}/")

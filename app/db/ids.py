@@ -4,7 +4,7 @@ from typing import Literal
 
 import uuid_utils
 
-Prefix = Literal["ds", "job", "model", "swp", "key", "wrk", "wh", "msg"]
+Prefix = Literal["ds", "job", "model", "swp", "key", "wrk", "wh", "msg", "eval"]
 
 
 def new_id(prefix: Prefix) -> str:

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from app.contract.checkpoint import MANIFEST_NAME
 from app.contract.layout import attempt_prefix
 from app.contract.specs.job import named_step
 from app.db.attempts import ACTIVE
-from app.db.tables import ArtifactRow, CheckpointRow, DatasetRow, JobRow, ModelRow
+from app.db.tables import ArtifactRow, CheckpointRow, DatasetRow, EvaluationRow, JobRow, ModelRow
 
 
 def steps_in_use(session: Session, job_id: str) -> set[int]:
@@ -43,13 +43,15 @@ def files_of_job(session: Session, project_id: str, job_id: str) -> JobFiles:
     checkpoints = session.scalars(select(CheckpointRow).where(CheckpointRow.job_id == job_id))
     keys = {key for row in checkpoints for key in checkpoint_keys(row)}
     keys.update(session.scalars(select(ArtifactRow.key).where(ArtifactRow.job_id == job_id)))
-    keys.update(models_files_of_job(session, job_id))
+    keys.update(files_beyond_job(session, job_id))
     return JobFiles(keys, None if attempt is None else attempt_prefix(project_id, job_id, attempt))
 
 
-def models_files_of_job(session: Session, job_id: str) -> set[str]:
+def files_beyond_job(session: Session, job_id: str) -> set[str]:
+    """Those that a job made and others keep when it is deleted: its models, and the model that it evaluated."""
     references = session.scalars(select(ModelRow.reference).where(ModelRow.job_id == job_id))
-    return {key for reference in references for key in model_keys(reference)}
+    units = session.scalars(select(EvaluationRow.units_key).where(EvaluationRow.job_id == job_id))
+    return {*units, *(key for reference in references for key in model_keys(reference))}
 
 
 def files_of_model(session: Session, model_id: str) -> set[str]:
@@ -70,7 +72,7 @@ class Reference(NamedTuple):
 
 def all_files(session: Session) -> Iterator[Reference]:
     """Those of every row, first the checkpoints, which are the first to be given up. Columns, not rows, are read: any
-    schema has these."""
+    schema has these, but for a table that came later."""
     for prefix, manifest in session.execute(
         select(CheckpointRow.artifact_prefix, CheckpointRow.manifest).order_by(CheckpointRow.job_id, CheckpointRow.step)
     ):
@@ -80,6 +82,9 @@ def all_files(session: Session) -> Iterator[Reference]:
         yield Reference(key, sha256)
     for reference in session.scalars(select(ModelRow.reference)):
         yield from _referred(reference["artifact_prefix"], reference["files"])
+    if inspect(session.connection()).has_table(EvaluationRow.__tablename__):
+        for key, sha256 in session.execute(select(EvaluationRow.units_key, EvaluationRow.units_sha256)):
+            yield Reference(key, sha256)
     blobs = select(DatasetRow.blob_key, DatasetRow.sha256).where(DatasetRow.deleted_at.is_(None))
     for key, sha256 in session.execute(blobs):
         yield Reference(key, sha256)

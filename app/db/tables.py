@@ -251,6 +251,24 @@ class ModelRow(Row):
     created_at: Mapped[datetime]
 
 
+class EvaluationRow(Row):
+    """How good a model is on a data set: the EvaluationReport, and where what each unit adds to it lies. It belongs to
+    the model, and outlives the job that made it, whose id it has but for the prefix."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (Index("ix_evaluations_model", "model_id", "id"), Index("ix_evaluations_job", "job_id"))
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    report: Mapped[dict[str, Any]]
+    units_key: Mapped[str] = mapped_column(String(512))
+    units_size_bytes: Mapped[int]
+    units_sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+
+
 class AliasRow(Row):
     __tablename__ = "aliases"
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)

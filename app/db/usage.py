@@ -6,7 +6,7 @@ from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session
 
 from app.contract.job import JobStatus
-from app.db.tables import ArtifactRow, CheckpointRow, DatasetRow, JobRow, ModelRow
+from app.db.tables import ArtifactRow, CheckpointRow, DatasetRow, EvaluationRow, JobRow, ModelRow
 
 RUNNING = (JobStatus.RUNNING, JobStatus.PAUSING, JobStatus.CANCELLING)
 QUEUED = (JobStatus.QUEUED, JobStatus.WAITING)
@@ -24,7 +24,7 @@ def projects_with(statuses: Collection[JobStatus], least: int) -> Select[str]:
 
 
 def stored_bytes(session: Session, project_id: str) -> int:
-    """Of data sets, checkpoints, artifacts and models: bytes that several of them share are counted once."""
+    """Of data sets, checkpoints, artifacts, models and evaluations: bytes that several share are counted once."""
     blobs = (
         select(func.max(DatasetRow.size_bytes).label("size_bytes"))
         .where(DatasetRow.project_id == project_id, DatasetRow.deleted_at.is_(None))
@@ -39,4 +39,9 @@ def stored_bytes(session: Session, project_id: str) -> int:
     ]
     kept = exists().where(CheckpointRow.job_id == ModelRow.job_id, CheckpointRow.step == ModelRow.checkpoint_step)
     models = select(func.sum(ModelRow.size_bytes)).where(ModelRow.project_id == project_id, ~kept)
-    return sum(int(session.scalar(query) or 0) for query in (select(func.sum(blobs.c.size_bytes)), *of_jobs, models))
+    of_artifact = exists().where(ArtifactRow.key == EvaluationRow.units_key)
+    evaluations = select(func.sum(EvaluationRow.units_size_bytes)).where(
+        EvaluationRow.project_id == project_id, ~of_artifact
+    )
+    queries = (select(func.sum(blobs.c.size_bytes)), *of_jobs, models, evaluations)
+    return sum(int(session.scalar(query) or 0) for query in queries)

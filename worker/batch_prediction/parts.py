@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
-from app.contract.predictions import part_file_name
+from app.contract.parts import PartsFolder, part_name
 from worker.batch_prediction.answers import Refusal
 
 _ERROR_KEY = b'"error":'
@@ -39,7 +39,7 @@ class Parts:
 
     def take_next(self) -> Part | None:
         """The part that an earlier attempt made of the next records."""
-        path = self._folder / part_file_name(self.num_records)
+        path = self._path(self.num_records)
         if not path.exists():
             return None
         self._kept.append(_counted(path))
@@ -47,7 +47,7 @@ class Parts:
 
     def add(self, answers: Sequence[Any | Refusal]) -> Part:
         first = self.num_records
-        path = self._folder / part_file_name(first)
+        path = self._path(first)
         with path.open("wb") as file:
             for place, answer in enumerate(answers):
                 file.write(_line(first + place, answer))
@@ -61,6 +61,9 @@ class Parts:
                 with part.path.open("rb") as file:
                     shutil.copyfileobj(file, whole)
         return path
+
+    def _path(self, first: int) -> Path:
+        return self._folder / Path(part_name(PartsFolder.PREDICTIONS, first)).name
 
     def first_error(self) -> str:
         """A line that tells a refusal; there must be one."""

@@ -1,29 +1,22 @@
 """One attempt of a batch prediction: takes up what earlier ones have answered, and asks the model for the rest."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from app.contract.messages import ArtifactLine, MetricsLine, PredictedLine, PredictionAssignment, ReportLine
-from app.contract.predictions import MEDIA_TYPE, PREDICTIONS_NAME, part_name
+from app.contract.messages import ArtifactLine, MetricsLine, PredictedLine, PredictionAssignment
+from app.contract.parts import PartsFolder, part_name
+from app.contract.predictions import MEDIA_TYPE, PREDICTIONS_NAME
 from worker.batch_prediction.answers import Answers, answers_of
 from worker.batch_prediction.parts import Parts
 from worker.batch_prediction.records import Record, records_of
 from worker.data.failures import BadData
+from worker.pace import SILENCE_SECONDS, Pace, Report, Stopped
 from worker.serving.predictors import load_predictor
 
 #: A part has at least so many bytes of inputs or so many records, unless it is the last.
 PART_BYTES = 8 << 20
 MAX_PARTS = 1_000
-#: After so long without news, how far it has come.
-SILENCE_SECONDS = 10.0
-
-Report = Callable[[ReportLine], None]
-
-
-class Stopped(Exception):
-    """`stop` was set: what is not kept yet is dropped."""
 
 
 def predict(
@@ -53,7 +46,7 @@ class _Run:
         self._report = report
         self._stop = stop
         self._parts = Parts(assignment.parts_dir)
-        self._pace = _Pace()
+        self._pace = Pace()
 
     def finish(self, records: Iterator[Record]) -> PredictedLine:
         while self._take_kept(records) or self._answer_next(records):
@@ -84,7 +77,9 @@ class _Run:
             return False
         self._pace.begin(first)
         part = self._parts.add(self._answers.answer(first, inputs, self._heed))
-        self._report(ArtifactLine(name=part_name(first), path=part.path, media_type=MEDIA_TYPE))
+        self._report(
+            ArtifactLine(name=part_name(PartsFolder.PREDICTIONS, first), path=part.path, media_type=MEDIA_TYPE)
+        )
         counts = {"records": float(self._parts.num_records), "errors": float(self._parts.num_errors)}
         self._tell(self._parts.num_records, counts)
         return True
@@ -109,25 +104,3 @@ class _Run:
         self._report(
             MetricsLine(step=num_records, values=values, examples_per_second=self._pace.since_last(num_records))
         )
-
-
-class _Pace:
-    """Records a second since the last report."""
-
-    def __init__(self) -> None:
-        self._told_at = time.perf_counter()
-        self._told_records: int | None = None
-
-    @property
-    def silent_seconds(self) -> float:
-        return time.perf_counter() - self._told_at
-
-    def begin(self, num_records: int) -> None:
-        """The first part of this attempt begins."""
-        if self._told_records is None:
-            self._told_at, self._told_records = time.perf_counter(), num_records
-
-    def since_last(self, num_records: int) -> float | None:
-        before, self._told_records = self._told_records, num_records
-        seconds, self._told_at = self.silent_seconds, time.perf_counter()
-        return None if before is None or num_records <= before else (num_records - before) / seconds

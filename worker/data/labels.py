@@ -14,6 +14,14 @@ from worker.data.failures import BadData
 MAX_LABELS_TOLD = 10
 
 
+class UnknownLabels(BadData):
+    """Data have labels, `unknown`, that are none of those to be told."""
+
+    def __init__(self, message: str, unknown: Sequence[Label]) -> None:
+        super().__init__(message)
+        self.unknown = unknown
+
+
 @dataclass(frozen=True, slots=True)
 class CodedLabels:
     """Example i has the label names[codes[i]]; codes: int64 [N].
@@ -35,14 +43,15 @@ class CodedLabels:
         return cls(tuple(names), places[codes])
 
     def coded_by(self, names: Sequence[Label]) -> NDArray[np.int64]:
-        """The codes in another list of names, int64 [N]. Raises BadData naming the labels that it lacks."""
+        """The codes in another list of names, int64 [N]. Raises UnknownLabels, which names those that it lacks."""
         places = {_typed(name): place for place, name in enumerate(names)}
         unseen = Counter(self.names[code] for code in self.codes if _typed(self.names[code]) not in places)
         if unseen:
-            raise BadData(
-                f"The validation data have labels that the training data never show: {_listed(list(unseen))} "
-                f"({unseen.total():,} of {len(self.codes):,} examples). The training data teach {_listed(names)}. "
-                "Leave those examples out, or add some of their labels to the training data."
+            raise UnknownLabels(
+                f"The validation data have labels that the training data never show: {listed(list(unseen))} "
+                f"({unseen.total():,} of {len(self.codes):,} examples). The training data teach {listed(names)}. "
+                "Leave those examples out, or add some of their labels to the training data.",
+                list(unseen),
             )
         return np.array([places[_typed(name)] for name in self.names], np.int64)[self.codes]
 
@@ -52,6 +61,6 @@ def _typed(label: Label) -> tuple[type, Label]:
     return type(label), label
 
 
-def _listed(labels: Sequence[Label]) -> str:
+def listed(labels: Sequence[Label]) -> str:
     more = f" and {len(labels) - MAX_LABELS_TOLD:,} more" if len(labels) > MAX_LABELS_TOLD else ""
     return ", ".join(repr(label) for label in labels[:MAX_LABELS_TOLD]) + more

@@ -8,6 +8,7 @@ Legend: N examples, B batch, T sub-words, W words of a row, S words of a sentenc
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from typing import Self
 
 import numpy as np
 import torch
@@ -69,19 +70,25 @@ class RoleExamples:
 
 
 class RoleReader:
-    """Reads data sets in one set of roles: that of the training data."""
+    """Reads data sets in one set of roles: that of the training data, or of a model."""
 
-    def __init__(self, training: DatasetInput, log: Callable[[str], None]) -> None:
+    def __init__(self, roles: Sequence[str], log: Callable[[str], None]) -> None:
+        self.roles = tuple(roles)
         self._log = log
-        self.roles = tuple(map(str, _coded(training).names))
-        if not any(span for role in self.roles for span in arguments([role])):
+
+    @classmethod
+    def taught_by(cls, training: DatasetInput, log: Callable[[str], None]) -> Self:
+        """Raises BadData where there is no argument to tell."""
+        roles = tuple(map(str, _coded(training).names))
+        if not any(span for role in roles for span in arguments([role])):
             raise BadData(
-                f"No proposition has an argument: the roles are {', '.join(self.roles)}. Mark arguments by B-... and "
+                f"No proposition has an argument: the roles are {', '.join(roles)}. Mark arguments by B-... and "
                 "I-..., each with the name of its role."
             )
+        return cls(roles, log)
 
     def read(self, dataset: DatasetInput, sub_words: SubWords) -> DataSet:
-        """Raises BadData where there are other roles than those of the training data. Propositions of one sentence
+        """Raises UnknownLabels where there are other roles. Propositions of one sentence
         stay on one side of a split."""
         codes = iter(_coded(dataset).coded_by(self.roles).tolist())
         rows: list[WordRow] = []

@@ -7,6 +7,7 @@ Legend: N examples, B batch, T sub-words, W words.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from typing import Self
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class WordExamples:
     shape = None
 
     def __init__(self, rows: Sequence[WordRow], tags: Sequence[Sequence[int]], sentences: Sequence[int]) -> None:
-        self._sentences = np.array(sentences)
+        self.sentences = np.array(sentences)
         self._tokens = Ragged([row.tokens for row in rows], np.dtype(np.int32))
         self._places = Ragged([row.places for row in rows], np.dtype(np.int32))
         self._tags = Ragged(tags, np.dtype(np.int32))
@@ -55,24 +56,30 @@ class WordExamples:
             "num_words": self._places.lengths[indices],
             "tags": self._tags.padded(indices, NO_TAG),
             "example": indices,
-            "sentence": self._sentences[indices],
+            "sentence": self.sentences[indices],
         }
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 class TagReader:
-    """Reads data sets in one set of tags: that of the training data."""
+    """Reads data sets in one set of tags: that of the training data, or of a model."""
 
-    def __init__(self, training: DatasetInput, log: Callable[[str], None]) -> None:
+    def __init__(self, tags: Sequence[str], log: Callable[[str], None]) -> None:
+        self.tags = tuple(tags)
         self._log = log
-        self._are_bio = are_bio(chain.from_iterable(tags for _, tags in _sentences(training)))
-        self.tags = tuple(map(str, self._coded(training).names))
-        if len(self.tags) < 2:
-            raise BadData(f"Every token has the tag {self.tags[0]!r}; there must be two or more to tell apart.")
+
+    @classmethod
+    def taught_by(cls, training: DatasetInput, log: Callable[[str], None]) -> Self:
+        """Raises BadData where there is nothing to tell apart."""
+        bio = are_bio(chain.from_iterable(tags for _, tags in _sentences(training)))
+        tags = tuple(map(str, _coded(training, bio=bio).names))
+        if len(tags) < 2:
+            raise BadData(f"Every token has the tag {tags[0]!r}; there must be two or more to tell apart.")
+        return cls(tags, log)
 
     def read(self, dataset: DatasetInput, sub_words: SubWords) -> DataSet:
-        """Raises BadData where there are other tags than those of the training data."""
-        codes = iter(self._coded(dataset).coded_by(self.tags).tolist())
+        """Raises UnknownLabels where there are other tags."""
+        codes = iter(_coded(dataset, bio=are_bio(self.tags)).coded_by(self.tags).tolist())
         rows: list[WordRow] = []
         tags: list[list[int]] = []
         sentences, keys = [], []
@@ -86,12 +93,10 @@ class TagReader:
         self._log(f"Read {sentences[-1] + 1:,} sentences in {len(rows):,} rows.")
         return DataSet(WordExamples(rows, tags, sentences), content_keys(keys))
 
-    def _coded(self, dataset: DatasetInput) -> CodedLabels:
-        """The tags of all sentences, one behind the other."""
-        return CodedLabels.of(chain.from_iterable(map(self._mended, (tags for _, tags in _sentences(dataset)))))
 
-    def _mended(self, tags: Sequence[str]) -> Sequence[str]:
-        return mended(tags) if self._are_bio else tags
+def _coded(dataset: DatasetInput, *, bio: bool) -> CodedLabels:
+    """The tags of all sentences, one behind the other, as they are meant."""
+    return CodedLabels.of(chain.from_iterable(mended(tags) if bio else tags for _, tags in _sentences(dataset)))
 
 
 def _sentences(dataset: DatasetInput) -> Iterator[tuple[Sequence[str], Sequence[str]]]:

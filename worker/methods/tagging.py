@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor
 
-from app.contract.tags import Span, are_bio, spans
+from app.contract.tags import OUTSIDE, Span, are_bio, spans
+from worker.data.tagged_words import NO_TAG
 from worker.training.protocols import Batch
 
 Tags = list[str]
@@ -26,12 +27,12 @@ class ToldTags:
 
     def metrics(self) -> Mapping[str, float]:
         """`accuracy` of words; and where tags are BIO, `span_f1`"""
-        given, told = self._sentences()
+        given, told = self.sentences()
         f1 = {"span_f1": span_f1(given, told)} if are_bio(self._names) else {}
         return {"accuracy": word_accuracy(given, told)} | f1
 
-    def _sentences(self) -> tuple[list[Tags], list[Tags]]:
-        """Given and told, a list each."""
+    def sentences(self) -> tuple[list[Tags], list[Tags]]:
+        """Given and told, a list each, in the order of the data."""
         given: dict[int, Tags] = defaultdict(list)
         told: dict[int, Tags] = defaultdict(list)
         for sentence, _, given_part, told_part in sorted(self._parts, key=lambda part: part[:2]):
@@ -41,6 +42,18 @@ class ToldTags:
 
     def _named(self, codes: Iterable[int]) -> Tags:
         return [self._names[code] for code in codes]
+
+
+def whole_roles(batch: Batch, paths: Tensor, names: Sequence[str]) -> Iterator[tuple[Tags, Tags]]:
+    """Given and told of each proposition's whole sentence, where those beyond the context are told as none.
+
+    batch: as `RoleExamples.gather` gives it; paths: int64 [B, W]"""
+    columns = [batch[name].tolist() for name in ("given", "start", "num_words")]
+    for codes, start, num_words, path in zip(*columns, paths.tolist(), strict=True):
+        given = [names[code] for code in codes if code != NO_TAG]
+        told = [OUTSIDE] * len(given)
+        told[start : start + num_words] = [names[code] for code in path[:num_words]]
+        yield given, told
 
 
 def word_accuracy(given: Sequence[Tags], told: Sequence[Tags]) -> float:

@@ -43,11 +43,15 @@ class Tagger(LinearTask):
 
     def loss(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """The negative log-likelihood of the tags, summed over words."""
+        return self.losses(logits, batch).sum()
+
+    def losses(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """The same of each row, [B]"""
         tags = batch["tags"]
         if self.crf is None:
-            return F.cross_entropy(logits.float().flatten(0, 1), tags.flatten(), reduction="sum")
-        sums: Tensor = negative_log_likelihoods(logits.float(), tags.clamp(min=0), batch["num_words"], self.crf.chain)
-        return sums.sum()
+            return summed_by_row(logits, tags)
+        losses: Tensor = negative_log_likelihoods(logits.float(), tags.clamp(min=0), batch["num_words"], self.crf.chain)
+        return losses
 
     def decode(self, logits: Tensor, num_words: Tensor) -> tuple[Tensor, Tensor]:
         """-> the best sequence of tags, int64 [B, W], and how likely each of them is at its word, float [B, W]"""
@@ -68,6 +72,12 @@ class Tagger(LinearTask):
         if not chains:
             return None
         return Chain(*(sum(part.to(device) for part in parts) for parts in zip(*chains, strict=True)))
+
+
+def summed_by_row(logits: Tensor, tags: Tensor) -> Tensor:
+    """Cross-entropy: [B, W, L], int64 [B, W] -> [B]; what stands behind a row's words is left out."""
+    losses = F.cross_entropy(logits.float().flatten(0, 1), tags.flatten(), reduction="none")
+    return losses.view_as(tags).sum(1)
 
 
 def bio_rules(tags: Sequence[str]) -> Chain:

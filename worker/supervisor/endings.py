@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import AttemptOutcome, Fault
-from app.contract.messages import EXIT_STOPPED, FailedLine, FinishedLine, LastLine, PredictedLine
+from app.contract.messages import EXIT_STOPPED, FailedLine, LastLine, ResultLine
 from worker.supervisor.watch import Ending, Limits
 
 
@@ -27,13 +27,13 @@ class AttemptEnd:
     outcome: AttemptOutcome
     error: JobError | None = None
     detail: str | None = None
-    finished: FinishedLine | PredictedLine | None = None
+    finished: ResultLine | None = None
 
 
 def classify(end: ProcessEnd, limits: Limits) -> AttemptEnd:
     """Its last words count before anything else: a process that has finished may crash in its own clean-up."""
     match end.last_line:
-        case (FinishedLine() | PredictedLine()) as finished:
+        case finished if isinstance(finished, ResultLine):
             return AttemptEnd(AttemptOutcome.SUCCEEDED, finished=finished)
         case FailedLine(error=error):
             return _failed(error)

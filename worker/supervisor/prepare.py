@@ -5,15 +5,26 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from app.contract.checkpoint import MANIFEST_NAME, CheckpointManifest, FileEntry
 from app.contract.inference import ModelReference
-from app.contract.messages import AnyAssignment, Assignment, DatasetInput, PredictionAssignment, Resolved
-from app.contract.predictions import PARTS_FOLDER, is_part
+from app.contract.messages import (
+    AnyAssignment,
+    Assignment,
+    DatasetInput,
+    EvaluationAssignment,
+    ModelAssignment,
+    PredictionAssignment,
+    Resolved,
+)
+from app.contract.parts import is_part
 from app.contract.specs.job import (
     AnySpec,
     BatchPredictSpec,
+    EvaluateSpec,
     FinetuneSpec,
+    ModelJobSpec,
     PretrainSpec,
     job_spec_adapter,
     training_spec_adapter,
@@ -28,6 +39,8 @@ from worker.supervisor.parents import pin_parent
 from worker.supervisor.smaller_batches import as_resolved
 
 OUTPUT_FOLDER = "output"
+#: In it.
+PARTS_FOLDER = "parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +69,8 @@ class Preparation:
         """Raises AttemptFailed, LeaseLost, what `heed` raises, and OSError where the store fails."""
         (self.folder / OUTPUT_FOLDER).mkdir()
         match spec_of(job):
-            case BatchPredictSpec() as spec:
-                return Prepared(self._prediction(job, spec), None)
+            case (BatchPredictSpec() | EvaluateSpec()) as spec:
+                return Prepared(self._over_records(job, spec), None)
             case spec:
                 return self._training(job, spec)
 
@@ -78,20 +91,22 @@ class Preparation:
         )
         return Prepared(assignment, manifest)
 
-    def _prediction(self, job: JobRow, spec: BatchPredictSpec) -> PredictionAssignment:
-        return PredictionAssignment(
-            job_id=job.id,
-            attempt=job.attempt,
-            spec=spec,
-            dataset=self._dataset(job.dataset_id),
-            num_records=self._row_of(job.dataset_id).num_examples,
-            model=self._parent(),
-            parts_dir=self._parts(job.id),
-            output_dir=self.folder / OUTPUT_FOLDER,
-        )
+    def _over_records(self, job: JobRow, spec: ModelJobSpec) -> ModelAssignment:
+        common: dict[str, Any] = {
+            "job_id": job.id,
+            "attempt": job.attempt,
+            "dataset": self._dataset(job.dataset_id),
+            "num_records": self._row_of(job.dataset_id).num_examples,
+            "model": self._parent(),
+            "parts_dir": self._parts(job.id),
+            "output_dir": self.folder / OUTPUT_FOLDER,
+        }
+        if isinstance(spec, EvaluateSpec):
+            return EvaluationAssignment(spec=spec, cache_dir=self.cache_dir, **common)
+        return PredictionAssignment(spec=spec, **common)
 
     def _parts(self, job_id: str) -> Path:
-        """What earlier attempts have answered; a part with a byte that is not as it was written is answered again."""
+        """What earlier attempts have done; a part with a byte that is not as it was written is done again."""
         folder = self.folder / OUTPUT_FOLDER / PARTS_FOLDER
         folder.mkdir()
         with self.database.reading() as session:
@@ -102,7 +117,7 @@ class Preparation:
             try:
                 fetch_file(self.copies.store, row.key, expected, folder / name, self.heed)
             except Corrupted as error:
-                self.warn(f"{row.name} is damaged, and its records are answered again: {error}.")
+                self.warn(f"{row.name} is damaged, and is made again: {error}.")
         return folder
 
     def _dataset(self, dataset_id: str) -> DatasetInput:

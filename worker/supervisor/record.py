@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy.orm import Session
 
-from app.contract.predictions import is_part
+from app.contract.parts import is_part
 from app.db import artifacts, checkpoints, duties, events, references
 from app.db.session import now
 from app.db.tables import CheckpointRow, JobRow
@@ -25,8 +25,8 @@ def record_artifact(session: Session, row: JobRow, artifact: PublishedArtifact) 
 
 
 def forget_parts(session: Session, row: JobRow) -> list[str]:
-    """A batch prediction has its result in one file: its parts go, and their keys are for the caller to delete. While a
-    backup copies files there are none, as of checkpoints."""
+    """A job that goes over a data set has its result in one file: its parts go, and their keys are for the caller to
+    delete. While a backup copies files there are none, as of checkpoints."""
     parts = [artifact for artifact in artifacts.list_of(session, row.id) if is_part(artifact.name)]
     for part in parts:
         session.delete(part)

@@ -18,13 +18,14 @@ from app.contract.messages import (
     AnyAssignment,
     ArtifactLine,
     CheckpointLine,
+    EvaluatedLine,
     FailedLine,
     FinishedLine,
     LastLine,
     LogLine,
     MetricsLine,
+    ModelAssignment,
     PredictedLine,
-    PredictionAssignment,
     ReadyLine,
     ReportLine,
     ResolvedLine,
@@ -53,7 +54,7 @@ class Terms:
 
     @classmethod
     def of(cls, assignment: AnyAssignment) -> Self:
-        if isinstance(assignment, PredictionAssignment):
+        if isinstance(assignment, ModelAssignment):
             return cls(assignment.num_records, examples_per_step=1, keep_checkpoints=0)
         resolved, training = assignment.resolved, assignment.spec.training
         return cls(resolved.total_steps if resolved else None, training.batch_size, training.keep_checkpoints)
@@ -104,7 +105,7 @@ class Reports:
                 self._accept_artifact(line)
             case LogLine():
                 self._tell("log", {"level": line.level, "message": line.message})
-            case FinishedLine() | PredictedLine() | FailedLine():
+            case FinishedLine() | PredictedLine() | EvaluatedLine() | FailedLine():
                 self._stages.end("steps")
                 self.last_line = line
             case _:

@@ -14,11 +14,12 @@ import structlog
 from sqlalchemy.orm import Session
 
 from app.contract.errors import ErrorCode, JobError
+from app.contract.evaluations import UNITS_NAME
 from app.contract.job import AttemptOutcome, JobStatus
-from app.contract.messages import FinishedLine, PredictedLine
+from app.contract.messages import EvaluatedLine, FinishedLine, PredictedLine, ResultLine
 from app.contract.predictions import PREDICTIONS_NAME
 from app.contract.specs.job import TRAINING_KINDS
-from app.db import artifacts, attempts, checkpoints, events, models
+from app.db import artifacts, attempts, checkpoints, evaluations, events, models
 from app.db.attempts import Claim, Room
 from app.db.session import Database, now
 from app.db.tables import JobRow
@@ -48,6 +49,9 @@ from worker.supervisor.watch import Ending, Limits, Watch
 
 #: A process that has closed its report has this long to end by itself.
 EXIT_SECONDS = 5.0
+
+#: The artifact without which a job that goes over a data set has no result.
+_RESULTS = {PredictedLine: PREDICTIONS_NAME, EvaluatedLine: UNITS_NAME}
 
 _log = structlog.get_logger(__name__)
 
@@ -232,14 +236,24 @@ class _Attempt:
         )
 
     def _with_result(
-        self, session: Session, row: JobRow, end: AttemptEnd, finished: FinishedLine | PredictedLine
+        self, session: Session, row: JobRow, end: AttemptEnd, finished: ResultLine
     ) -> tuple[AttemptEnd, dict[str, Any]]:
         """The end to write, and what a success changes in the job's row."""
-        if isinstance(finished, PredictedLine):
-            if artifacts.get(session, row.id, PREDICTIONS_NAME) is None:
-                return AttemptEnd(AttemptOutcome.LOST, detail="the file of its result was not kept"), {}
+        if isinstance(finished, FinishedLine):
+            return self._with_model(session, row, end, finished)
+        result = artifacts.get(session, row.id, _RESULTS[type(finished)])
+        if result is None:
+            return AttemptEnd(AttemptOutcome.LOST, detail="the file of its result was not kept"), {}
+        if isinstance(finished, EvaluatedLine):
+            evaluations.register(session, row, finished.report, result, now(session))
+            self._tell(session, _told_evaluation(finished))
+        else:
             self._tell(session, _told_prediction(finished))
-            return end, {"progress": finished_progress(row.progress, finished.num_records)}
+        return end, {"progress": finished_progress(row.progress, finished.num_records)}
+
+    def _with_model(
+        self, session: Session, row: JobRow, end: AttemptEnd, finished: FinishedLine
+    ) -> tuple[AttemptEnd, dict[str, Any]]:
         checkpoint = checkpoints.get(session, row.id, finished.model_step)
         if checkpoint is None:
             return AttemptEnd(AttemptOutcome.LOST, detail="the checkpoint of its result was not kept"), {}
@@ -282,8 +296,8 @@ class _Attempt:
 
 
 def _write_reports(session: Session, row: JobRow, folder: Path) -> list[tuple[Path, str]]:
-    """Made anew from the whole series: the report on overfitting, and the curves for TensorBoard. A batch prediction
-    has neither."""
+    """Made anew from the whole series: the report on overfitting, and the curves for TensorBoard. A job that
+    makes no model has neither."""
     if row.kind not in TRAINING_KINDS:
         return []
     return [*write_overfitting_report(session, row, folder), *write_event_file(session, row, folder)]
@@ -331,6 +345,15 @@ def _told_prediction(finished: PredictedLine) -> str:
     refused = f"; the model refused {finished.num_errors:,} of them" if finished.num_errors else ""
     return (
         f"{finished.num_records:,} records have been asked{refused}. The answers are the artifact {PREDICTIONS_NAME}."
+    )
+
+
+def _told_evaluation(finished: EvaluatedLine) -> str:
+    report = finished.report
+    name, first = next(iter(report.measures.items()))
+    return (
+        f"The model was judged on {report.num_units:,} {report.unit}s: {name} {first.value:.4g}, 95 % interval "
+        f"{first.low:.4g} to {first.high:.4g}."
     )
 
 

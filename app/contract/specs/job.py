@@ -13,6 +13,7 @@ from app.contract.webhooks import Webhook
 
 MetadataKey = Annotated[PlainText, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[PlainText, Field(max_length=512)]
+ModelName = Annotated[PlainText, Field(min_length=1, max_length=200, description="A model id or an alias.")]
 STEP_PREFIX = "step:"
 CHECKPOINT_PATTERN = rf"^(best|last|{STEP_PREFIX}[0-9]{{1,12}})$"
 
@@ -75,10 +76,24 @@ class BatchPredictOptions(_Job):
 
 class BatchPredictSpec(BatchPredictOptions):
     kind: Literal["batch_predict"]
-    model: Annotated[PlainText, Field(min_length=1, max_length=200, description="A model id or an alias.")]
+    model: ModelName
 
 
-AnySpec = PretrainSpec | FinetuneSpec | BatchPredictSpec
+class EvaluateOptions(_Job):
+    """How good a model is on a data set: its method's measures, each with an interval."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="Of what is resampled, hidden or drawn.")] = 0
+    resamples: Annotated[int, Field(ge=100, le=10_000, description="Of the units, for intervals and tests.")] = 1_000
+
+
+class EvaluateSpec(EvaluateOptions):
+    kind: Literal["evaluate"]
+    model: ModelName
+
+
+AnySpec = PretrainSpec | FinetuneSpec | BatchPredictSpec | EvaluateSpec
+#: Jobs that go over a data set with a model, and make none.
+ModelJobSpec = BatchPredictSpec | EvaluateSpec
 TRAINING_KINDS = ("pretrain", "finetune")
 TrainingSpec = Annotated[PretrainSpec | FinetuneSpec, Field(discriminator="kind")]
 training_spec_adapter: TypeAdapter[PretrainSpec | FinetuneSpec] = TypeAdapter(TrainingSpec)

@@ -1,6 +1,5 @@
 """A batch prediction as far as it is known when it is asked for: the model, what it answers, and the data for it."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,41 +11,25 @@ from app.contract.model_folder import ModelDescription
 from app.contract.operations import input_kinds, operations_of, parameters_of
 from app.contract.parameters import MAX_TEXT_CHARACTERS
 from app.contract.specs import BatchPredictSpec
-from app.db import models
-from app.db.tables import DatasetRow, ModelRow
-from app.services.jobs.bodies import example_shape, listed, told_shape
-from app.services.jobs.datasets import find_dataset
-from app.services.webhooks import check_address
+from app.db.tables import DatasetRow
+from app.services.jobs.bodies import listed
+from app.services.jobs.model_jobs import PlannedModelJob, check_shape, found, named, refused
 from app.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedPrediction:
-    """A batch prediction that could run; `spec` tells the operation and all its parameters."""
-
-    spec: BatchPredictSpec
-    dataset: DatasetRow
-    model: ModelRow
-
-
-def plan_prediction(session: Session, project_id: str, spec: BatchPredictSpec, settings: Settings) -> PlannedPrediction:
-    """Raises InvalidRequest, naming the field, the value and the remedy. The data set and the model are held against
-    deletion until the transaction ends."""
-    dataset = find_dataset(session, project_id, spec.dataset, "dataset")
-    model = models.resolve(session, project_id, spec.model, lock="share")
-    if model is None:
-        raise _refused(f"There is no model or alias {spec.model!r}.", "model")
-    if spec.resources.device == "cuda":
-        raise _refused("Models answer on the CPU, and device is cuda: leave it out.", "resources.device")
-    if spec.webhook is not None:
-        check_address(spec.webhook, settings, "webhook.url")
-    description = ModelDescription.model_validate(model.description, strict=False)
+def plan_prediction(
+    session: Session, project_id: str, spec: BatchPredictSpec, settings: Settings
+) -> PlannedModelJob[BatchPredictSpec]:
+    """The spec then tells the operation and all its parameters. Raises InvalidRequest, naming the field, the value and
+    the remedy."""
+    planned = found(session, project_id, spec, settings)
+    description, dataset = planned.description, planned.dataset
     operation = spec.operation or _first_that_fits(description, dataset)
     _check_operation(operation, description)
     _check_data(operation, description, dataset)
     parameters = _checked_parameters(operation, description, spec.parameters)
     told = spec.model_copy(update={"operation": operation, "parameters": parameters})
-    return PlannedPrediction(told, dataset, model)
+    return PlannedModelJob(told, dataset, planned.model)
 
 
 def _first_that_fits(model: ModelDescription, dataset: DatasetRow) -> Operation:
@@ -58,8 +41,8 @@ def _first_that_fits(model: ModelDescription, dataset: DatasetRow) -> Operation:
 def _check_operation(operation: Operation, model: ModelDescription) -> None:
     answered = operations_of(model)
     if operation not in answered:
-        raise _refused(
-            f"{_named(model)} does not answer {operation}; it answers {listed(answered)}.",
+        raise refused(
+            f"{named(model)} does not answer {operation}; it answers {listed(answered)}.",
             "operation",
             ErrorCode.OPERATION_NOT_SUPPORTED,
         )
@@ -69,27 +52,20 @@ def _check_data(operation: Operation, model: ModelDescription, dataset: DatasetR
     kinds = input_kinds(operation, model)
     if not kinds:
         others = [each for each in operations_of(model) if input_kinds(each, model)]
-        raise _refused(
-            f"The operation {operation} of {_named(model)} reads no inputs, so there is none for a record. Ask for "
+        raise refused(
+            f"The operation {operation} of {named(model)} reads no inputs, so there is none for a record. Ask for "
             f"{listed(others)}, or POST /v1/models/{{model}}/{operation} once.",
             "operation",
             ErrorCode.OPERATION_NOT_SUPPORTED,
         )
     if dataset.kind not in kinds:
-        raise _refused(
-            f"The operation {operation} of {_named(model)} takes a data set of kind {listed(sorted(kinds))}; "
+        raise refused(
+            f"The operation {operation} of {named(model)} takes a data set of kind {listed(sorted(kinds))}; "
             f"{dataset.id} is of kind {dataset.kind}.",
             "dataset",
             ErrorCode.DATASET_INCOMPATIBLE,
         )
-    wanted, found = model.body.input_shape, example_shape(dataset)
-    if wanted is not None and found is not None and wanted != found:
-        raise _refused(
-            f"An example of {dataset.id} has {told_shape(found)}; the model reads {told_shape(wanted)}. Give a data "
-            f"set whose examples have {told_shape(wanted)}.",
-            "dataset",
-            ErrorCode.DATASET_INCOMPATIBLE,
-        )
+    check_shape(model, dataset)
     _check_single_text(dataset)
 
 
@@ -97,7 +73,7 @@ def _check_single_text(dataset: DatasetRow) -> None:
     """A .txt is one record, however long it is."""
     length = dataset.profile.get("length")
     if dataset.num_examples == 1 and length is not None and length["max"] > MAX_TEXT_CHARACTERS:
-        raise _refused(
+        raise refused(
             f"The data set {dataset.id} is one text of {length['max']:,} characters, and a model takes at most "
             f"{MAX_TEXT_CHARACTERS:,} of one. Upload it as .jsonl, .csv or .parquet, a record for each text.",
             "dataset",
@@ -120,12 +96,3 @@ def _checked_parameters(operation: Operation, model: ModelDescription, given: di
         ) from None
     told = checked.model_dump(mode="json")
     return told | {"seed": told["seed"] or 0} if "seed" in told else told
-
-
-def _named(model: ModelDescription) -> str:
-    return f"a model of the method {model.method}{' without its head' if model.headless else ''}"
-
-
-def _refused(message: str, location: str, code: ErrorCode = ErrorCode.VALIDATION_FAILED) -> InvalidRequest:
-    message = message[0].upper() + message[1:]
-    return InvalidRequest(message, code=code, errors=[FieldError(location=location, message=message)])

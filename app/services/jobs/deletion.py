@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.contract.errors import Conflict
 from app.contract.job import TERMINAL
 from app.contract.layout import job_prefix
-from app.db import jobs, models, references
+from app.db import evaluations, jobs, models, references
 from app.db.session import Database, now
 from app.db.tables import JobRow
 from app.services.deletion import Deletion, deletion_of, refuse_deletion
@@ -27,8 +27,10 @@ class JobDeletion:
             row = job_of(session, project_id, job_id)
             blocked_by = [_not_ended(row)] if row.status not in TERMINAL else _needs(session, row)
             kept_models = models.ids_of_job(session, job_id)
-            kept = references.models_files_of_job(session, job_id)
+            kept = references.files_beyond_job(session, job_id)
+            kept_evaluations = evaluations.ids_of_job(session, job_id)
         stays = [f"These models stay usable, and keep their files: {', '.join(kept_models)}."] if kept_models else []
+        stays += [f"The evaluation {each} stays with its model." for each in kept_evaluations]
         return deletion_of((file.size_bytes for file in self._files(project_id, job_id, kept)), blocked_by, stays)
 
     def delete(self, project_id: str, job_id: str) -> None:
@@ -39,7 +41,7 @@ class JobDeletion:
                 raise Conflict(_not_ended(row))
             refuse_deletion(f"the job {job_id}", _needs(session, row))
             jobs.mark_deleted(session, row, now(session))
-            kept = references.models_files_of_job(session, job_id)
+            kept = references.files_beyond_job(session, job_id)
         remove_files(self.store, (file.key for file in self._files(project_id, job_id, kept)))
 
     def _files(self, project_id: str, job_id: str, kept: set[str]) -> Sequence[StoredKey]:

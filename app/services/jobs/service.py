@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from sqlalchemy.orm import Session
 
 from app.contract.job import TERMINAL, JobStatus
-from app.contract.specs import AnySpec, BatchPredictSpec, FinetuneSpec
+from app.contract.specs import AnySpec, BatchPredictSpec, EvaluateSpec, FinetuneSpec, ModelJobSpec
 from app.db import jobs, usage, workers
 from app.db.ids import new_id
 from app.db.jobs import JobFilters
@@ -18,10 +18,12 @@ from app.db.session import Database, now
 from app.db.tables import JobRow
 from app.dispatch import queues_for
 from app.services.idempotency import Record
-from app.services.jobs.batch_prediction import PlannedPrediction, plan_prediction
+from app.services.jobs.batch_prediction import plan_prediction
 from app.services.jobs.control import Move, cancelled, paused, resumed, retried
 from app.services.jobs.disk import disk_need
+from app.services.jobs.evaluation import plan_evaluation
 from app.services.jobs.lookup import job_of
+from app.services.jobs.model_jobs import PlannedModelJob
 from app.services.jobs.planning import Plan, plan
 from app.services.jobs.views import JobPage, JobView, view_of
 from app.services.paging import cut, id_before
@@ -94,9 +96,13 @@ class Jobs:
         return self._moved(project_id, job_id, retried)
 
     def _planned(self, session: Session, project_id: str, spec: AnySpec) -> JobRow:
-        if isinstance(spec, BatchPredictSpec):
-            return _prediction_row(project_id, plan_prediction(session, project_id, spec, self.settings))
-        return _training_row(project_id, plan(session, project_id, spec, self.settings))
+        match spec:
+            case BatchPredictSpec():
+                return _model_job_row(project_id, plan_prediction(session, project_id, spec, self.settings))
+            case EvaluateSpec():
+                return _model_job_row(project_id, plan_evaluation(session, project_id, spec, self.settings))
+            case _:
+                return _training_row(project_id, plan(session, project_id, spec, self.settings))
 
     def _moved(self, project_id: str, job_id: str, decide: Callable[[Session, JobRow], Move | None]) -> JobView:
         """Decide under the row's lock, so that nothing comes between. Raises Conflict as `decide` does."""
@@ -150,10 +156,11 @@ def _training_row(project_id: str, planned: Plan) -> JobRow:
     )
 
 
-def _prediction_row(project_id: str, planned: PlannedPrediction) -> JobRow:
-    """The model is pinned at once: whatever becomes of its alias, all records are answered by this one. How much the
-    answers will take is not known."""
-    spec, dataset, model = planned.spec, planned.dataset, planned.model
+def _model_job_row(project_id: str, planned: PlannedModelJob[Any]) -> JobRow:
+    """The model is pinned at once: whatever becomes of its alias, all records are asked of this one. How much its
+    result will take is not known."""
+    spec: ModelJobSpec = planned.spec
+    dataset, model = planned.dataset, planned.model
     return _row(
         project_id,
         spec,

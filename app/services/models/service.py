@@ -8,11 +8,12 @@ from app.contract.checkpoint import MODEL_FOLDER
 from app.contract.errors import ErrorCode, NotFound, ServiceError
 from app.contract.inference import ModelReference
 from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
-from app.db import aliases, checkpoints, jobs, models, references
+from app.db import aliases, checkpoints, evaluations, jobs, models, references
 from app.db.locking import Lock
 from app.db.session import Database, now
 from app.db.tables import CheckpointRow, DatasetRow, JobRow, ModelRow
 from app.services.deletion import Deletion, deletion_of, refuse_deletion
+from app.services.evaluations import files_alone
 from app.services.files import Download, opened, remove_files
 from app.services.idempotency import Record
 from app.services.jobs.lookup import job_of
@@ -117,14 +118,15 @@ class Models:
             _model(session, project_id, ref, lock="update").pinned_at = None
 
     def delete(self, project_id: str, ref: str) -> None:
-        """Its files go too, unless they are those of a checkpoint that its job keeps. Raises Conflict while an alias, a
-        child or a job needs the model, or it is pinned."""
+        """Its evaluations go too, and its files unless they are those of a checkpoint that its job keeps. Raises
+        Conflict while an alias, a child or a job needs the model, or it is pinned."""
         with self.database.transaction() as session:
             row = _alone(session, _model(session, project_id, ref))
             refuse_deletion(f"the model {row.id}", _needs(session, row))
             jobs.forget_model(session, row.id)
+            keys = _forget_evaluations(session, row)
             models.delete(session, row)
-            keys = () if _is_checkpoint(session, row) else tuple(references.model_keys(row.reference))
+            keys += [] if _is_checkpoint(session, row) else references.model_keys(row.reference)
         remove_files(self.store, keys)
 
     def deletion(self, project_id: str, ref: str) -> Deletion:
@@ -178,6 +180,14 @@ def _alone(session: Session, row: ModelRow) -> ModelRow:
     if row.job_id is not None:
         jobs.get(session, row.project_id, row.job_id, lock="update")
     return _model(session, row.project_id, row.id, lock="update")
+
+
+def _forget_evaluations(session: Session, row: ModelRow) -> list[str]:
+    """They go with the model; the keys of the files that go with them."""
+    found = evaluations.of_model(session, row.id)
+    for each in found:
+        evaluations.delete(session, each)
+    return files_alone(session, found)
 
 
 def _needs(session: Session, row: ModelRow) -> list[str]:

@@ -39,7 +39,7 @@ def test_roles_stand_beside_their_words_and_the_predicate_is_found_in_the_row(tm
     roles = ["B-A0"] * 1 + ["I-A0"] * 29 + ["B-V"] + ["B-A1"] + ["I-A1"] * 8
     made = [(["a"] * 40, 30, roles), (["b", "c"], 0, ["B-V", "B-A1"])]
     dataset = semantic_roles.semantic_roles(tmp_path, made)
-    reader = RoleReader(dataset, quiet)
+    reader = RoleReader.taught_by(dataset, quiet)
 
     data = reader.read(dataset, SubWords(BPE, body()))
     batch = data.examples.gather(np.arange(2))
@@ -61,13 +61,13 @@ def test_roles_stand_beside_their_words_and_the_predicate_is_found_in_the_row(tm
 
 def test_propositions_of_one_sentence_stay_on_one_side_of_a_split(tmp_path: Path) -> None:
     dataset = semantic_roles.semantic_roles(tmp_path)
-    keys = RoleReader(dataset, quiet).read(dataset, SubWords(BPE, body())).keys
+    keys = RoleReader.taught_by(dataset, quiet).read(dataset, SubWords(BPE, body())).keys
 
     assert (keys[::2] == keys[1::2]).all()
 
 
 def test_roles_that_training_never_shows_are_refused(tmp_path: Path) -> None:
-    reader = RoleReader(semantic_roles.semantic_roles(tmp_path, [(["a", "b"], 0, ["B-V", "B-A1"])]), quiet)
+    reader = RoleReader.taught_by(semantic_roles.semantic_roles(tmp_path, [(["a", "b"], 0, ["B-V", "B-A1"])]), quiet)
     other = semantic_roles.semantic_roles(tmp_path, [(["a", "b"], 0, ["B-V", "B-A2"])], "other.jsonl")
 
     with pytest.raises(BadData, match="never show: 'B-A2'"):
@@ -76,4 +76,4 @@ def test_roles_that_training_never_shows_are_refused(tmp_path: Path) -> None:
 
 def test_predicates_without_arguments_teach_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="No proposition has an argument: the roles are B-V, O"):
-        RoleReader(semantic_roles.semantic_roles(tmp_path, [(["a", "b"], 0, ["B-V", "O"])]), quiet)
+        RoleReader.taught_by(semantic_roles.semantic_roles(tmp_path, [(["a", "b"], 0, ["B-V", "O"])]), quiet)

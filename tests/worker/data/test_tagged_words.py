@@ -98,7 +98,7 @@ def test_parts_hold_every_item_once_and_fit() -> None:
 def test_tags_stand_beside_the_words_that_they_are_of(tmp_path: Path) -> None:
     made = [(["a"] * 20, ["X"] * 10 + ["Y"] * 10), (["b", "c"], ["Y", "X"])]
     dataset = tagged_words.tagged_tokens(tmp_path, made)
-    reader = TagReader(dataset, quiet)
+    reader = TagReader.taught_by(dataset, quiet)
 
     data = reader.read(dataset, SubWords(BPE, body()))
     batch = data.examples.gather(np.arange(3))
@@ -112,7 +112,7 @@ def test_tags_stand_beside_the_words_that_they_are_of(tmp_path: Path) -> None:
 
 def test_older_bio_is_read_as_it_is_meant(tmp_path: Path) -> None:
     dataset = tagged_words.tagged_tokens(tmp_path, [(["a", "b", "c"], ["I-X", "I-X", "O"])])
-    reader = TagReader(dataset, quiet)
+    reader = TagReader.taught_by(dataset, quiet)
 
     batch = reader.read(dataset, SubWords(BPE, body())).examples.gather(np.arange(1))
 
@@ -120,7 +120,7 @@ def test_older_bio_is_read_as_it_is_meant(tmp_path: Path) -> None:
 
 
 def test_tags_that_training_never_shows_are_refused(tmp_path: Path) -> None:
-    reader = TagReader(tagged_words.tagged_tokens(tmp_path, [(["a", "b"], ["X", "Y"])]), quiet)
+    reader = TagReader.taught_by(tagged_words.tagged_tokens(tmp_path, [(["a", "b"], ["X", "Y"])]), quiet)
     other = tagged_words.tagged_tokens(tmp_path, [(["a", "b"], ["X", "Z"])], "other.jsonl")
 
     with pytest.raises(BadData, match="never show: 'Z'"):
@@ -129,4 +129,4 @@ def test_tags_that_training_never_shows_are_refused(tmp_path: Path) -> None:
 
 def test_one_tag_alone_cannot_be_learned(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="Every token has the tag 'X'"):
-        TagReader(tagged_words.tagged_tokens(tmp_path, [(["a", "b"], ["X", "X"])]), quiet)
+        TagReader.taught_by(tagged_words.tagged_tokens(tmp_path, [(["a", "b"], ["X", "X"])]), quiet)

@@ -3,21 +3,19 @@
 Legend: B batch, W words of a row, L roles.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from app.contract.messages import Assignment
 from app.contract.specs import FinetuneSpec
 from app.contract.specs.methods import SemanticRoleLabeling
-from app.contract.tags import OUTSIDE, arguments
+from app.contract.tags import arguments
 from worker.data.propositions import RoleReader
-from worker.data.tagged_words import NO_TAG
 from worker.data.words import SubWords
 from worker.methods.example_method import ExampleMethod, described, parted
 from worker.methods.finetune.parent import Parent
-from worker.methods.tagging import Tags, span_f1, word_accuracy
+from worker.methods.tagging import Tags, span_f1, whole_roles, word_accuracy
 from worker.models.role_labeler import RoleLabeler
 from worker.training.protocols import Batch, Log
 
@@ -28,7 +26,7 @@ def prepare(assignment: Assignment, log: Log) -> "SemanticRoleLabelingMethod":
     assert isinstance(spec.method, SemanticRoleLabeling)
     parent = Parent.of(assignment)
     assert parent.tokenizer is not None
-    reader = RoleReader(assignment.dataset, log)
+    reader = RoleReader.taught_by(assignment.dataset, log)
     sub_words = SubWords(parent.tokenizer, parent.description)
     validation = assignment.validation_dataset
     sides = parted(
@@ -39,13 +37,6 @@ def prepare(assignment: Assignment, log: Log) -> "SemanticRoleLabelingMethod":
     model = RoleLabeler(parent.body, reader.roles, spec.method.dropout)
     description = described(spec, parent.description, labels=reader.roles)
     return SemanticRoleLabelingMethod(model, description, sides, spec.training, parent.tokenizer)
-
-
-class Told(NamedTuple):
-    """The roles of one whole sentence; those beyond the context are told as none."""
-
-    given: Tags
-    told: Tags
 
 
 class SemanticRoleLabelingMethod(ExampleMethod[RoleLabeler]):
@@ -64,25 +55,16 @@ class SemanticRoleLabelingMethod(ExampleMethod[RoleLabeler]):
 
     def metrics(self) -> Mapping[str, float]:
         loss, num_words = 0.0, 0
-        sentences: list[Told] = []
+        names = [*map(str, self._description.labels or ())]
+        sentences: list[tuple[Tags, Tags]] = []
         for batch in self.validation_batches():
             logits = self.model(batch)
             loss += self.model.loss(logits, batch).item()
             num_words += int(self.weight(batch))
-            sentences += self._told(batch, self.model.decode(logits, batch["num_words"]))
+            sentences += whole_roles(batch, self.model.decode(logits, batch["num_words"]), names)
         given, told = ([*each] for each in zip(*sentences, strict=True))
         return {
             "validation_loss": loss / num_words,
             "accuracy": word_accuracy(given, told),
             "span_f1": span_f1(given, told, arguments),
         }
-
-    def _told(self, batch: Batch, paths: Tensor) -> Iterator[Told]:
-        """paths: int64 [B, W]"""
-        names = [*map(str, self._description.labels or ())]
-        columns = [batch[name].tolist() for name in ("given", "start", "num_words")]
-        for codes, start, num_words, path in zip(*columns, paths.tolist(), strict=True):
-            given = [names[code] for code in codes if code != NO_TAG]
-            told = [OUTSIDE] * len(given)
-            told[start : start + num_words] = [names[code] for code in path[:num_words]]
-            yield Told(given, told)

@@ -29,7 +29,7 @@ def prepare(assignment: Assignment, log: Log) -> "SequenceLabelingMethod":
     assert isinstance(spec.method, SequenceLabeling)
     parent = Parent.of(assignment)
     assert parent.tokenizer is not None
-    reader = TagReader(assignment.dataset, log)
+    reader = TagReader.taught_by(assignment.dataset, log)
     _check_number_of_tags(reader.tags, spec.method)
     sub_words = SubWords(parent.tokenizer, parent.description)
     validation = assignment.validation_dataset

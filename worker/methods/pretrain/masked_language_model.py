@@ -4,7 +4,7 @@ which Liu et al. 2019 found to be of no use.
 Legend: B batch, T tokens, K places to be told in a window.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -91,11 +91,9 @@ class MaskedLanguageModelMethod(SingleLossMethod):
         ):
             moved = {name: tensor.to(self.compute.device) for name, tensor in batch.items()}
             targets = moved["targets"].flatten()
-            guesses = self.model.guesses(moved["tokens"], moved["places"])
-            for some, wanted in _pieces(guesses, targets):
-                logits = self.model.decoder(some).float()
-                nats += F.cross_entropy(logits, wanted, reduction="sum").item()
-                told += int((logits.argmax(1) == wanted).sum())
+            losses, right = judged(self.model, moved)
+            nats += losses.sum().item()
+            told += int(right.sum())
             frequent += int((targets == self._most_frequent).sum())
             count += len(targets)
         return {
@@ -111,8 +109,17 @@ class MaskedLanguageModelMethod(SingleLossMethod):
         export_model(folder, self.model, self._description, self.tokenizer)
 
 
-def _pieces(guesses: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(torch.split(guesses, _GUESSED_TOKENS), torch.split(targets, _GUESSED_TOKENS), strict=True)
+def judged(model: MaskedLanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Of each token to be told: its negative log-likelihood, and whether it is the likeliest; fp32 and bool [B * K]
+
+    batch: as `Masking.hidden` gives it"""
+    guesses, targets = model.guesses(batch["tokens"], batch["places"]), batch["targets"].flatten()
+    losses, right = [], []
+    for some, wanted in zip(torch.split(guesses, _GUESSED_TOKENS), torch.split(targets, _GUESSED_TOKENS), strict=True):
+        logits = model.decoder(some).float()
+        losses.append(F.cross_entropy(logits, wanted, reduction="none"))
+        right.append(logits.argmax(1) == wanted)
+    return torch.cat(losses), torch.cat(right)
 
 
 def _tokenizer(assignment: Assignment, spec: Spec, log: Log) -> Tokenizer:

@@ -69,7 +69,7 @@ class Word2VecMethod(SingleLossMethod):
         windows, self._validation = (
             windows_of(part, tokenizer, start.description.body) for part in (training, validation)
         )
-        counts = _word_counts(training, tokenizer)
+        counts = word_counts(training, tokenizer)
         self._sampler = SkipGramSampler.of(counts, method.window, method.negative_samples, method.subsampling)
         self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
         self._evaluation_tokens = MIN_VALIDATION_TOKENS
@@ -106,7 +106,7 @@ class Word2VecMethod(SingleLossMethod):
         export_model(folder, self.model, self._description, self.tokenizer)
 
 
-def _word_counts(tokens: Tokens, tokenizer: Tokenizer) -> NDArray[np.int64]:
+def word_counts(tokens: Tokens, tokenizer: Tokenizer) -> NDArray[np.int64]:
     """int64 [V]; what is no word counts nothing. Raises BadData."""
     counts = token_counts(tokens, tokenizer.get_vocab_size())
     counts[special_tokens(tokenizer)] = 0
