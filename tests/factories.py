@@ -3,13 +3,18 @@
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from app.contract.checkpoint import MODEL_FOLDER, CheckpointManifest, Environment, FileEntry, checkpoint_folder_name
+from app.contract.evaluations import UNITS_MEDIA_TYPE, UNITS_NAME
 from app.contract.inference import ModelReference
 from app.contract.job import TERMINAL, JobStatus
+from app.contract.layout import attempt_prefix
 from app.contract.model_folder import (
     BodyDescription,
     Granularity,
@@ -21,19 +26,22 @@ from app.contract.model_folder import (
 from app.contract.specs.architectures import ConvArchitecture, MlpArchitecture, TransformerArchitecture
 from app.contract.specs.job import ModelJobSpec, job_spec_adapter
 from app.contract.webhooks import Webhook
-from app.db import artifacts, checkpoints, jobs, models, webhooks
+from app.db import artifacts, checkpoints, evaluations, jobs, models, webhooks
 from app.db.ids import new_id
 from app.db.session import Database, now
 from app.db.tables import (
     DEFAULT_PROJECT_ID,
     CheckpointRow,
     DatasetRow,
+    EvaluationRow,
     JobRow,
     ModelRow,
     OutboxRow,
     ProjectRow,
     WebhookRow,
 )
+from app.evaluation.reporting import report_of
+from app.evaluation.units import write_units
 from app.services.webhooks import webhook_row
 from app.storage import FolderStore
 
@@ -132,8 +140,8 @@ def make_job(
     project_id: str = DEFAULT_PROJECT_ID,
     **columns: Any,
 ) -> JobRow:
-    """A job in any state, with the event that told its first; `columns` are those of the row. A batch prediction needs
-    the `method` of its model."""
+    """A job in any state, with the event that told its first; `columns` are those of the row. A batch prediction or an
+    evaluation needs the `method` of its model."""
     given = spec or language_model_spec(make_dataset(database, project_id=project_id).id)
     parsed = job_spec_adapter.validate_python(given)
     with database.transaction() as session:
@@ -279,6 +287,43 @@ def make_model(
         session.get_one(JobRow, job.id).model_id = row.id
     job.model_id = row.id
     return row
+
+
+def make_evaluation(
+    database: Database,
+    store: FolderStore,
+    model: ModelRow,
+    dataset: DatasetRow,
+    *,
+    right: Sequence[bool] = (True, True, False, True),
+) -> EvaluationRow:
+    """Of a classification by the labels `bad` and `good`, with its job; `right`: which examples are told rightly."""
+    spec = {"kind": "evaluate", "model": model.id, "dataset": dataset.id}
+    status, project_id = JobStatus.SUCCEEDED, model.project_id
+    of_model = {"parent_model_id": model.id, "method": model.method}
+    job = make_job(database, status=status, spec=spec, project_id=project_id, **of_model)
+    given = np.arange(len(right)) % 2
+    told = np.where(right, given, 1 - given)
+    sure = np.full(len(right), 0.8)
+    units = {"given": given, "told": told, "nats": np.where(right, 0.2, 1.6), "brier": sure, "confidence": sure}
+    report = report_of(units, method="classification", unit="example", labels=("bad", "good"), seed=0, resamples=100)
+    key = f"{attempt_prefix(project_id, job.id, 1)}/artifacts/{UNITS_NAME}"
+    with tempfile.TemporaryDirectory() as folder:
+        stored = store.put(key, write_units(Path(folder) / UNITS_NAME, units))
+    with database.transaction() as session:
+        artifacts.upsert(
+            session,
+            job_id=job.id,
+            name=UNITS_NAME,
+            key=key,
+            media_type=UNITS_MEDIA_TYPE,
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            at=now(session),
+        )
+        artifact = artifacts.get(session, job.id, UNITS_NAME)
+        assert artifact is not None
+        return evaluations.register(session, job, report, artifact, now(session))
 
 
 def put(store: FolderStore, key: str, content: bytes) -> FileEntry:

@@ -193,7 +193,8 @@ def _masked(units: Units, _: int) -> Tally:
 def _word_vectors(units: Units, _: int) -> Tally:
     """`nats` float and `pairs` int [N]"""
     sheet = Sheet(len(units["nats"]), 2)
-    return Tally(sheet.columns, {"nats_per_pair": _mean(sheet.add(units["nats"]), sheet.add(units["pairs"]))})
+    nats, pairs = sheet.add(units["nats"]), sheet.add(units["pairs"])
+    return Tally(sheet.columns, {"nats_per_pair": _mean(nats, pairs)})
 
 
 def _autoencoder(units: Units, _: int) -> Tally:

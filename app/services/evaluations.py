@@ -110,13 +110,13 @@ class Evaluations:
         with self.database.transaction() as session:
             row = _row(session, project_id, evaluation_id)
             evaluations.delete(session, row)
-            keys = files_alone(session, [row])
+            keys = [each.units_key for each in own_units(session, [row])]
         remove_files(self.store, keys)
 
 
-def files_alone(session: Session, rows: Sequence[EvaluationRow]) -> list[str]:
-    """The files that go with these evaluations: those that no job has any more."""
-    return [row.units_key for row in rows if not evaluations.has_artifact(session, row)]
+def own_units(session: Session, rows: Sequence[EvaluationRow]) -> list[EvaluationRow]:
+    """Those with which the file of their units goes: no job has it any more."""
+    return [row for row in rows if not evaluations.has_artifact(session, row)]
 
 
 def _row(session: Session, project_id: str, evaluation_id: str) -> EvaluationRow:

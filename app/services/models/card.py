@@ -1,7 +1,7 @@
 """The model card, README.md of an archive: front matter that hubs read, then where the model comes from.
 
-Written when an archive is sent, out of rows that do not change: the same model has the same card each time, and equal
-weights have equal files however they came about.
+Written when an archive is sent, out of rows that do not change: the same model, evaluated no more, has the same card
+each time, and equal weights have equal files however they came about.
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.contract.evaluations import CONFIDENCE, EvaluationReport
 from app.contract.model_folder import DESCRIPTION_NAME, WEIGHTS_NAME, InputKind, ModelDescription
 from app.contract.tensors import has_stock_form
 from app.db.tables import DatasetRow, JobRow, ModelRow
@@ -38,7 +39,15 @@ class Generation:
     datasets: Sequence[DatasetRow]
 
 
-def card(line: Sequence[Generation]) -> str:
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """How good the model is on a data set."""
+
+    report: EvaluationReport
+    dataset: DatasetRow
+
+
+def card(line: Sequence[Generation], evaluated: Sequence[Evaluated] = ()) -> str:
     """`line`: from the root to the model itself."""
     told = line[-1]
     description = ModelDescription.model_validate(told.model.description, strict=False)
@@ -49,6 +58,7 @@ def card(line: Sequence[Generation]) -> str:
         _lineage(line),
         _training(told),
         _metrics(told.model),
+        _evaluations(evaluated),
         _files(is_stock=is_stock),
     )
     return "\n".join(text for part in parts for text in part) + "\n"
@@ -153,6 +163,24 @@ def _metrics(model: ModelRow) -> Iterator[str]:
     yield "| --- | --- |"
     for name, value in sorted(model.metrics.items()):
         yield f"| {name} | {value:.6g} |"
+    yield ""
+
+
+def _evaluations(evaluated: Sequence[Evaluated]) -> Iterator[str]:
+    if not evaluated:
+        return
+    yield "## Evaluations"
+    yield ""
+    yield f"Intervals are of {CONFIDENCE} %, by the percentiles of a bootstrap over the units."
+    yield ""
+    yield "| data set | SHA-256 of the data | units | measure | value | interval |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for each in evaluated:
+        report, dataset = each.report, each.dataset
+        for name, found in report.measures.items():
+            told = f"{found.value:.6g} | {found.low:.6g} to {found.high:.6g}"
+            units = f"{report.num_units:,} {report.unit}s"
+            yield f"| {_plain(dataset.name)} (`{dataset.id}`) | `{dataset.sha256}` | {units} | {name} | {told} |"
     yield ""
 
 

@@ -6,20 +6,21 @@ from sqlalchemy.orm import Session
 
 from app.contract.checkpoint import MODEL_FOLDER
 from app.contract.errors import ErrorCode, NotFound, ServiceError
+from app.contract.evaluations import EvaluationReport
 from app.contract.inference import ModelReference
 from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
 from app.db import aliases, checkpoints, evaluations, jobs, models, references
 from app.db.locking import Lock
 from app.db.session import Database, now
-from app.db.tables import CheckpointRow, DatasetRow, JobRow, ModelRow
+from app.db.tables import CheckpointRow, DatasetRow, EvaluationRow, JobRow, ModelRow
 from app.services.deletion import Deletion, deletion_of, refuse_deletion
-from app.services.evaluations import files_alone
+from app.services.evaluations import own_units
 from app.services.files import Download, opened, remove_files
 from app.services.idempotency import Record
 from app.services.jobs.lookup import job_of
 from app.services.models.aliases import check_alias
 from app.services.models.archive import zipped
-from app.services.models.card import Generation, card
+from app.services.models.card import Evaluated, Generation, card
 from app.services.models.pinning import pin
 from app.services.models.views import Lineage, LineageEntry, ModelPage, ModelView, views_of
 from app.services.paging import cut, id_before
@@ -65,10 +66,11 @@ class Models:
         with self.database.reading() as session:
             row = _model(session, project_id, ref)
             line = [_generation(session, each) for each in models.ancestry(session, row)]
+            evaluated = [_evaluated(session, each) for each in evaluations.of_model(session, row.id)]
         reference = ModelReference.model_validate(row.reference)
         if missing := [entry.path for entry in reference.files if not self.store.exists(_key(reference, entry.path))]:
             raise ServiceError(f"The store has lost {missing[0]} of {row.id}.", code=ErrorCode.MODEL_CORRUPTED)
-        return Download(f"{row.id}.zip", "application/zip", zipped(self.store, reference, card(line)))
+        return Download(f"{row.id}.zip", "application/zip", zipped(self.store, reference, card(line, evaluated)))
 
     def promote(self, project_id: str, job_id: str, step: int, record: Record[ModelView] | None = None) -> ModelView:
         """The model of a checkpoint; one that is a model already stays that model.
@@ -134,10 +136,11 @@ class Models:
         with self.database.reading() as session:
             row = _model(session, project_id, ref)
             needs, is_checkpoint = _needs(session, row), _is_checkpoint(session, row)
+            sizes = [each.units_size_bytes for each in own_units(session, evaluations.of_model(session, row.id))]
         if is_checkpoint:
             kept = f"The job {row.job_id} keeps the checkpoint of step {row.checkpoint_step}, and with it the files."
-            return deletion_of((), needs, [kept])
-        return deletion_of((entry["size_bytes"] for entry in row.reference["files"]), needs, [])
+            return deletion_of(sizes, needs, [kept])
+        return deletion_of([*sizes, *(entry["size_bytes"] for entry in row.reference["files"])], needs, [])
 
     def _description(self, checkpoint: CheckpointRow) -> ModelDescription:
         key = f"{checkpoint.artifact_prefix}/{MODEL_FOLDER}/{DESCRIPTION_NAME}"
@@ -157,6 +160,10 @@ def _generation(session: Session, row: ModelRow) -> Generation:
     job = None if row.job_id is None else session.get_one(JobRow, row.job_id)
     ids = [] if job is None else [job.dataset_id, job.validation_dataset_id]
     return Generation(row, job, [session.get_one(DatasetRow, each) for each in ids if each is not None])
+
+
+def _evaluated(session: Session, row: EvaluationRow) -> Evaluated:
+    return Evaluated(EvaluationReport.model_validate(row.report), session.get_one(DatasetRow, row.dataset_id))
 
 
 def _entry(row: ModelRow) -> LineageEntry:
@@ -187,7 +194,7 @@ def _forget_evaluations(session: Session, row: ModelRow) -> list[str]:
     found = evaluations.of_model(session, row.id)
     for each in found:
         evaluations.delete(session, each)
-    return files_alone(session, found)
+    return [each.units_key for each in own_units(session, found)]
 
 
 def _needs(session: Session, row: ModelRow) -> list[str]:

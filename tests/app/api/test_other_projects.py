@@ -18,6 +18,7 @@ from tests.factories import (
     make_artifact,
     make_checkpoint,
     make_dataset,
+    make_evaluation,
     make_job,
     make_model,
     make_notice,
@@ -26,7 +27,16 @@ from tests.factories import (
 )
 from tests.support.routes import operations, pages
 
-RESOURCES = ("{dataset_id}", "{job_id}", "{model}", "{key_id}", "{webhook_id}", "{delivery_id}")
+RESOURCES = (
+    "{dataset_id}",
+    "{job_id}",
+    "{model}",
+    "{key_id}",
+    "{webhook_id}",
+    "{delivery_id}",
+    "{evaluation_id}",
+    "{other_id}",
+)
 WITHIN = {"{step}": "5", "{name}": "a.txt", "{alias}": "best"}
 #: They name what belongs to nobody.
 PUBLIC = {"{code}", "{kind}", "{type}"}
@@ -35,12 +45,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "embed": {"inputs": ["x"]},
     "generate": {"prompt": "x"},
     "batch_predict": {"dataset": "{dataset_id}"},
+    "evaluate": {"dataset": "{dataset_id}"},
 }
 OPERATIONS = [(method, path) for method, path in operations() if any(name in path for name in RESOURCES)]
 PAGES = [page for page in pages() if "{" in page]
 NOWHERE = {"{dataset_id}": "ds_" + "0" * 32, "{job_id}": "job_" + "0" * 32, "{model}": "model_" + "0" * 32} | {
     "{key_id}": "key_" + "0" * 32,
     "{webhook_id}": "wh_" + "0" * 32,
+    "{evaluation_id}": "eval_" + "0" * 32,
+    "{other_id}": "eval_" + "1" * 32,
     "{delivery_id}": "msg_" + "0" * 32,
 }
 
@@ -79,6 +92,8 @@ def two(client: TestClient, database: Database, store: FolderStore) -> Two:
     make_artifact(database, store, job)
     two.ids |= {"{dataset_id}": dataset.id, "{job_id}": job.id, "{model}": model.id, "{key_id}": spare.id}
     two.ids |= {"{webhook_id}": webhook.id, "{delivery_id}": make_notice(database, webhook).id}
+    for name in ("{evaluation_id}", "{other_id}"):
+        two.ids[name] = make_evaluation(database, store, model, dataset).id
     assert two.call(owner, "PUT", "/v1/models/{model}/aliases/best", {}).status_code == 200
     return two
 
