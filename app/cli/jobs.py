@@ -84,7 +84,7 @@ def clone(
 def ps(
     *,
     status: Status = None,
-    kind: Annotated[str | None, typer.Option(help="pretrain, finetune or batch_predict.")] = None,
+    kind: Annotated[str | None, typer.Option(help="pretrain, finetune, batch_predict or evaluate.")] = None,
     method: Annotated[str | None, typer.Option(help="As in the spec: classification, gan...")] = None,
     name: Annotated[str | None, typer.Option(help="Of this name.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 20,
@@ -299,8 +299,8 @@ def _facts(job: "Job") -> "Table":
 
 
 def _plan(client: "Client", spec: "Json") -> "Table":
-    if spec.get("kind") == "batch_predict":  # what it costs, only its answers tell
-        return facts({"job": "batch_predict", "model": spec.get("model"), "data": spec.get("dataset")})
+    if spec.get("kind") in {"batch_predict", "evaluate"}:  # what it costs, only the model's answers tell
+        return facts({"job": spec["kind"], "model": spec.get("model"), "data": spec.get("dataset")})
     return _cost(client.jobs.estimate(spec))
 
 

@@ -9,9 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.contract.evaluations import EvaluationReport
 from app.db.locking import Lock, locked
-from app.db.tables import ArtifactRow, EvaluationRow, JobRow
-
-MAX_NAMED = 10
+from app.db.tables import ArtifactRow, DatasetRow, EvaluationRow, JobRow
 
 
 def id_of(job_id: str) -> str:
@@ -58,6 +56,22 @@ def of_model(session: Session, model_id: str) -> Sequence[EvaluationRow]:
     return session.scalars(
         select(EvaluationRow).where(EvaluationRow.model_id == model_id).order_by(EvaluationRow.id)
     ).all()
+
+
+def on_same_data(session: Session, row: EvaluationRow, limit: int) -> Sequence[EvaluationRow]:
+    """Others of the project, the newest first, that judged the same bytes."""
+    mine = session.get_one(DatasetRow, row.dataset_id)
+    query = (
+        select(EvaluationRow)
+        .join(DatasetRow, DatasetRow.id == EvaluationRow.dataset_id)
+        .where(
+            EvaluationRow.project_id == row.project_id,
+            EvaluationRow.id != row.id,
+            DatasetRow.sha256 == mine.sha256,
+            DatasetRow.kind == mine.kind,
+        )
+    )
+    return session.scalars(query.order_by(EvaluationRow.id.desc()).limit(limit)).all()
 
 
 def ids_of_job(session: Session, job_id: str) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -78,6 +79,12 @@ class Evaluations:
             row = _row(session, project_id, evaluation_id)
         return EvaluationView(**dict(_summary(row)), report=_report(row))
 
+    def on_same_data(self, project_id: str, evaluation_id: str, limit: int) -> list[EvaluationSummary]:
+        """Others of the project that judged the same bytes, the newest first."""
+        with self.database.reading() as session:
+            row = _row(session, project_id, evaluation_id)
+            return [_summary(other) for other in evaluations.on_same_data(session, row, limit)]
+
     def units(self, project_id: str, evaluation_id: str) -> Download:
         """What each unit adds, as it was stored; the file is open when this returns."""
         with self.database.reading() as session:
@@ -98,7 +105,7 @@ class Evaluations:
         sides = []
         for row, name in zip(rows, names, strict=True):
             with opened(self.store, row.units_key, row.id) as file:
-                sides.append(Side(_report(row), read_units(file), name))
+                sides.append(Side(_report(row), read_units(BytesIO(file.read())), name))
         try:
             found = compare(sides[0], sides[1])
         except NotComparable as error:

@@ -122,7 +122,12 @@ def kind_of_job(kind: str) -> str:
     return _KINDS[kind]
 
 
-_KINDS = {"pretrain": "pretrain", "finetune": "fine-tune", "batch_predict": "batch prediction"}
+_KINDS = {
+    "pretrain": "pretrain",
+    "finetune": "fine-tune",
+    "batch_predict": "batch prediction",
+    "evaluate": "evaluation",
+}
 
 
 def _time(at: datetime | None) -> str:

@@ -12,7 +12,7 @@ import { EventStream } from "./stream.js";
 const MAX_POINTS = 2000;
 const MAX_EVENTS = 1000;
 const ANSWERS = "predictions.jsonl";
-const PARTS = "predictions/";
+const PARTS = ["predictions/", "units/"];
 const OVERFITTING = "overfitting-report.json";
 const VERDICTS = { overfits: "It overfits", does_not_overfit: "It does not overfit", still_learning: "It is still learning", not_judged: "Not judged" };
 const REFRESH_MILLISECONDS = 1000;
@@ -30,7 +30,8 @@ const DANGEROUS = new Set(["cancel", "delete"]);
 const state = pageState();
 let { job, checkpoints, artifacts } = state;
 const address = `/v1/jobs/${job.id}`;
-const trains = job.kind !== "batch_predict";
+const trains = ["pretrain", "finetune"].includes(job.kind);
+const evaluates = job.kind === "evaluate";
 const series = new Map();
 const lossChart = new Chart(byId("loss"), "Loss");
 const otherChart = new Chart(byId("others"), "Measure", 180);
@@ -54,6 +55,7 @@ function showActions() {
   const links = [
     job.model_id && h("a", { class: "button primary", href: `/models/${job.model_id}` }, "Open the model"),
     artifacts.some(({ name }) => name === ANSWERS) && h("a", { class: "button primary", href: `${address}/artifacts/${ANSWERS}`, download: true }, "Download the answers"),
+    evaluates && job.status === "succeeded" && h("a", { class: "button primary", href: `/evaluations/${job.id.replace("job_", "eval_")}` }, "Open the evaluation"),
     trains && !["failed", "cancelled"].includes(job.status) && h("a", { class: "button", href: `/jobs/new?parent=${job.id}` }, "Fine-tune this"),
     trains && h("a", { class: "button", href: `/jobs/new?clone=${job.id}` }, "Clone"),
   ];
@@ -108,7 +110,7 @@ function showFigures() {
   const best = lowest(series.get("validation_loss") ?? []);
   byId("best").textContent = best ? figure(best[1]) : "–";
   byId("best-at").textContent = best ? `step ${whole(best[0])}` : "no evaluation yet";
-  if (!trains) byId("refused").textContent = figure(job.metrics.errors);
+  if (byId("refused")) byId("refused").textContent = figure(job.metrics.errors);
   const rate = steps || meanRate();
   byId("rate").replaceChildren(rate ? rate.toLocaleString("en", { maximumSignificantDigits: 3 }) : "–", rate ? h("small", {}, trains ? " steps/s" : " records/s") : "");
   byId("rate-more").textContent = tokens ? `${count(tokens)} tokens/s` : examples ? (trains ? `${count(examples)} examples/s` : "") : rate ? "on average" : "";
@@ -165,12 +167,12 @@ byId("checkpoints").addEventListener("click", async ({ target }) => {
 });
 
 function showArtifacts() {
-  const parts = artifacts.filter(({ name }) => name.startsWith(PARTS));
+  const parts = artifacts.filter(({ name }) => PARTS.some((folder) => name.startsWith(folder)));
   const rows = artifacts.filter((one) => !parts.includes(one)).map((one) =>
     h("tr", {}, h("td", {}, h("a", { href: `${address}/artifacts/${encodeURIComponent(one.name)}`, download: true }, one.name)), h("td", { class: "number nowrap" }, bytes(one.size_bytes))));
   if (parts.length) {
     const size = parts.reduce((sum, one) => sum + one.size_bytes, 0);
-    rows.push(h("tr", {}, h("td", {}, `the answers so far, in ${whole(parts.length)} parts`), h("td", { class: "number nowrap" }, bytes(size))));
+    rows.push(h("tr", {}, h("td", {}, `${evaluates ? "what is judged" : "the answers"} so far, in ${whole(parts.length)} parts`), h("td", { class: "number nowrap" }, bytes(size))));
   }
   byId("artifacts").replaceChildren(rows.length ? h("table", {}, h("caption", { class: "hidden-text" }, "Files"), h("tbody", {}, rows)) : nothing("None yet."));
 }

@@ -110,3 +110,12 @@ def test_a_comparison_of_other_data_says_so(
 
 def test_a_cursor_that_is_none_is_refused(client: httpx2.Client, model: ModelRow) -> None:
     assert client.get(f"/v1/models/{model.id}/evaluations?cursor=x").status_code == 422
+
+
+def test_pages_show_the_job(client: httpx2.Client, model: ModelRow, body: dict[str, Any]) -> None:
+    job = client.post(f"/v1/models/{model.id}/evaluate", json=body).json()
+    page = client.get(f"/jobs/{job['id']}")
+    assert page.status_code == 200, page.text
+    assert "evaluation" in page.text
+    assert "Refused records" not in page.text
+    assert "evaluation" in client.get("/").text
