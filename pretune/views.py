@@ -193,6 +193,97 @@ class ModelView(View):
     created_at: datetime
 
 
+class Figure(View):
+    """A measure, and the bounds that 95 % of the figures of resampled units lie within."""
+
+    value: float
+    low: float
+    high: float
+
+
+class LabelScores(View):
+    """`support`: how often the data have the label; `told`: how often the model does."""
+
+    label: str | int | bool
+    precision: Figure
+    recall: Figure
+    f1: Figure
+    support: int
+    told: int
+
+
+class ConfusionMatrix(View):
+    """`counts[i][j]`: examples of label i, of which the model told label j."""
+
+    labels: tuple[str | int | bool, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+class ReliabilityBin(View):
+    """`confidence` and `accuracy` are None of an empty bin."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+class EvaluationReport(View):
+    """`measures` are in order of importance."""
+
+    method: str
+    unit: str
+    num_units: int
+    seed: int
+    resamples: int
+    measures: dict[str, Figure]
+    higher_is_better: tuple[str, ...]
+    labels: tuple[LabelScores, ...] | None
+    confusion: ConfusionMatrix | None
+    reliability: tuple[ReliabilityBin, ...] | None
+    warnings: tuple[str, ...]
+
+
+class EvaluationSummary(View):
+    id: str
+    model_id: str
+    job_id: str
+    dataset_id: str
+    method: str
+    unit: str
+    num_units: int
+    measures: dict[str, Figure]
+    created_at: datetime
+
+
+class EvaluationView(EvaluationSummary):
+    report: EvaluationReport
+
+
+class Difference(View):
+    """`difference` is `first` less `second`; `better` is None where chance may explain it."""
+
+    first: float
+    second: float
+    difference: Figure
+    p_value: float
+    test: str
+    better: Literal["first", "second"] | None
+
+
+class ComparisonView(View):
+    """`finding` is a sentence on the first of the measures."""
+
+    first: EvaluationSummary
+    second: EvaluationSummary
+    unit: str
+    num_units: int
+    measures: dict[str, Difference]
+    finding: str
+    warnings: tuple[str, ...]
+
+
 class Loaded(View):
     """`load_seconds` is 0 where the model was in the replica's memory."""
 

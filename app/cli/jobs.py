@@ -1,15 +1,15 @@
 """Commands over jobs: ask for them, watch them, stop them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.following import detaching, followed
 from app.cli.options import AsJson, JobId, Key, Url, Yes
 from app.cli.output import (
-    INTERRUPTED,
     age,
     confirm,
     connected,
@@ -132,7 +132,7 @@ def logs(
     """What has happened to a job. With --json every event, a line each."""
     with (
         connected(url, key) as client,
-        _detaching(job),
+        detaching(job),
         closing(client.jobs.get(job).events(follow=follow)) as events,
     ):
         for event in events:
@@ -221,23 +221,8 @@ def _ask_for(client: "Client", spec: "Json", *, yes: bool, detach: bool, as_json
 
 
 def _attach(job: "Job", *, as_json: bool) -> None:
-    from rich.console import Console
-
-    from app.client.progress import follow_with_progress
-
-    with _detaching(job.id):
-        finished = follow_with_progress(job, Console(stderr=True))
+    finished = followed(job)
     print_view(finished) if as_json else typer.echo(finished.model_id or finished.id)
-
-
-@contextmanager
-def _detaching(job_id: str) -> Iterator[None]:
-    """Ctrl-C ends the command, and says that the job goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"\n{job_id} goes on. Watch it again: pretune attach {job_id}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _act(jobs: list[str], act: "Callable[[Job], Job]", url: str | None, key: str | None, *, as_json: bool) -> None:

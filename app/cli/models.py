@@ -1,18 +1,21 @@
-"""`pretune models`, and the commands that ask one: `predict`, `embed`, `generate`."""
+"""`pretune models`, what they are judged by, and the commands that ask one: `predict`, `embed`, `generate`."""
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli.options import AsJson, Key, ModelRef, Url, Yes
-from app.cli.output import WRONG, age, connected, console, count, fail, listing, print_json, print_view, size
+from app.cli.output import WRONG, age, connected, console, count, facts, fail, listing, print_json, print_view, size
 from app.cli.specs import parsed
+
+if TYPE_CHECKING:
+    from pretune.views import EvaluationSummary, EvaluationView, Figure
 
 registry = typer.Typer(help="Finished models.", no_args_is_help=True)
 commands = typer.Typer()
@@ -148,6 +151,99 @@ def pin(
     typer.echo(f"{found.id} is {'no longer ' if remove else ''}pinned.")
 
 
+@registry.command("evaluate")
+def evaluate(
+    model: ModelRef,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="The data set's id.")],
+    *,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is resampled, hidden or drawn.")] = 0,
+    resamples: Annotated[int, typer.Option(min=100, max=10_000, help="Of the units, for the intervals.")] = 1_000,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for it.")] = False,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a model by a data set: the measures of its method, with 95 % intervals. Ctrl-C stops the watching alone."""
+    from app.cli.following import followed
+
+    with connected(url, key) as client:
+        job = client.models.evaluate(model, dataset, seed=seed, resamples=resamples)
+        if detach:
+            print_view(job) if as_json else typer.echo(job.id)
+            return
+        found = followed(job).evaluation()
+    print_view(found) if as_json else _tell(found)
+
+
+@registry.command("evaluations")
+def evaluations(
+    model: ModelRef,
+    *,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 20,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """What evaluations of a model found, the newest first."""
+    with connected(url, key) as client:
+        found = list(islice(client.evaluations.list(model, page_size=min(limit, 200)), limit))
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+        return
+    rows = [
+        (each.id, each.dataset_id, f"{each.num_units:,} {each.unit}s", _first_measure(each), age(each.created_at))
+        for each in found
+    ]
+    console().print(listing(("evaluation", "data", "units", "found", "made"), rows))
+
+
+@registry.command("evaluation")
+def evaluation(
+    evaluation: Annotated[str, typer.Argument(metavar="EVALUATION", help="The evaluation's id.")],
+    *,
+    units: Annotated[Path | None, typer.Option(help="Download what each unit adds into this .npz file.")] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """All that an evaluation found."""
+    with connected(url, key) as client:
+        if units is not None:
+            typer.echo(client.evaluations.download(evaluation, units))
+            return
+        found = client.evaluations.get(evaluation)
+    print_view(found) if as_json else _tell(found)
+
+
+@registry.command("compare")
+def compare(
+    first: Annotated[str, typer.Argument(metavar="EVALUATION", help="An evaluation's id.")],
+    second: Annotated[str, typer.Argument(metavar="OTHER", help="Another's, on the same data.")],
+    url: Url = None,
+    key: Key = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which of two models is better on the same data, and whether chance explains it."""
+    with connected(url, key) as client:
+        found = client.evaluations.compare(first, second)
+    if as_json:
+        print_view(found)
+        return
+    rows = [
+        (
+            name,
+            f"{each.first:.4g}",
+            f"{each.second:.4g}",
+            _interval(each.difference),
+            f"{each.p_value:.2g}",
+            each.better or "",
+        )
+        for name, each in found.measures.items()
+    ]
+    console().print(listing(("measure", "first", "second", "difference", "p", "better"), rows))
+    _remark([found.finding, *found.warnings])
+
+
 @registry.command("delete")
 def delete(model: ModelRef, yes: Yes = False, url: Url = None, key: Key = None) -> None:
     """Take a model away, after telling what that frees."""
@@ -244,3 +340,42 @@ def _named(parameters: list[str] | None) -> dict[str, Any]:
             fail(f"--parameter {each!r} is no NAME=VALUE, as in top_k=3.", WRONG)
         named[name] = parsed(value, f"--parameter {each!r}")
     return named
+
+
+def _tell(found: "EvaluationView") -> None:
+    report = found.report
+    told = {
+        "evaluation": found.id,
+        "model": found.model_id,
+        "data": found.dataset_id,
+        "units": f"{report.num_units:,} {report.unit}s",
+    }
+    console().print(facts(told | {name: _interval(each) for name, each in report.measures.items()}))
+    if report.labels:
+        rows = [
+            (
+                str(each.label),
+                _interval(each.precision),
+                _interval(each.recall),
+                _interval(each.f1),
+                f"{each.support:,}",
+                f"{each.told:,}",
+            )
+            for each in report.labels
+        ]
+        console().print(listing(("label", "precision", "recall", "f1", "support", "told"), rows))
+    _remark(report.warnings)
+
+
+def _interval(figure: "Figure") -> str:
+    return f"{figure.value:.4g} ({figure.low:.4g} to {figure.high:.4g})"
+
+
+def _first_measure(found: "EvaluationSummary") -> str:
+    name, figure = next(iter(found.measures.items()))
+    return f"{name} {_interval(figure)}"
+
+
+def _remark(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        typer.echo(sentence)

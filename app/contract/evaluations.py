@@ -21,7 +21,7 @@ CONFIDENCE = 95
 Unit = Literal["example", "sentence", "proposition", "document", "conversation", "stretch"]
 
 
-class Estimate(Contract):
+class Figure(Contract):
     """A figure over all units, and the bounds that 95 % of the figures of resampled units lie within."""
 
     value: float
@@ -33,9 +33,9 @@ class LabelScores(Contract):
     """`support`: how often the data have the label; `told`: how often the model does."""
 
     label: Label
-    precision: Estimate
-    recall: Estimate
-    f1: Estimate
+    precision: Figure
+    recall: Figure
+    f1: Figure
     support: int
     told: int
 
@@ -68,7 +68,7 @@ class EvaluationReport(Contract):
     num_units: int
     seed: int
     resamples: int
-    measures: dict[str, Estimate]
+    measures: dict[str, Figure]
     higher_is_better: Annotated[tuple[str, ...], Field(strict=False)]
     labels: Annotated[tuple[LabelScores, ...], Field(strict=False)] | None = None
     confusion: ConfusionMatrix | None = None
@@ -82,7 +82,7 @@ class Difference(Contract):
 
     first: float
     second: float
-    difference: Estimate
+    difference: Figure
     p_value: float
     test: Literal["mcnemar_exact", "approximate_randomization"]
     better: Literal["first", "second"] | None = Field(description="Null where p_value is not below 0.05.")

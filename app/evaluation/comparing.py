@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from app.contract.evaluations import CONFIDENCE, Comparison, Difference, Estimate, EvaluationReport
+from app.contract.evaluations import CONFIDENCE, Comparison, Difference, EvaluationReport, Figure
 from app.contract.model_folder import Label, label_key
 from app.evaluation.reporting import warnings_of
 from app.evaluation.resampling import bounds, exchanged, resampled
@@ -161,7 +161,7 @@ class _Pair:
         return Difference(
             first=mine,
             second=theirs,
-            difference=Estimate(value=mine - theirs, low=low, high=high),
+            difference=Figure(value=mine - theirs, low=low, high=high),
             p_value=p_value,
             test="approximate_randomization" if exact_p is None else "mcnemar_exact",
             better=None if p_value >= SIGNIFICANCE or mine == theirs else better,

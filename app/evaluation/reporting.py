@@ -6,8 +6,8 @@ import numpy as np
 
 from app.contract.evaluations import (
     ConfusionMatrix,
-    Estimate,
     EvaluationReport,
+    Figure,
     LabelScores,
     ReliabilityBin,
     Unit,
@@ -54,9 +54,9 @@ def warnings_of(unit: Unit, num_units: int) -> tuple[str, ...]:
     return (f"There are only {num_units} {unit}{plural}: intervals and tests over so few tell little.",)
 
 
-def _estimate(value: Numbers, draws: Numbers) -> Estimate:
+def _estimate(value: Numbers, draws: Numbers) -> Figure:
     low, high = bounds(draws)
-    return Estimate(value=float(value), low=low, high=high)
+    return Figure(value=float(value), low=low, high=high)
 
 
 def _label_scores(

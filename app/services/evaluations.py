@@ -14,8 +14,8 @@ from app.contract.evaluations import (
     UNITS_MEDIA_TYPE,
     UNITS_NAME,
     Comparison,
-    Estimate,
     EvaluationReport,
+    Figure,
     Unit,
 )
 from app.db import evaluations, models
@@ -36,7 +36,7 @@ class EvaluationSummary(Contract):
     method: str
     unit: Unit
     num_units: int
-    measures: dict[str, Estimate]
+    measures: dict[str, Figure]
     created_at: datetime
 
 

@@ -7,6 +7,7 @@ from typing import Self
 
 from pretune import protocol
 from pretune._async.datasets import AsyncDatasets
+from pretune._async.evaluations import AsyncEvaluations
 from pretune._async.http import AsyncHttp
 from pretune._async.jobs import AsyncJobs
 from pretune._async.models import AsyncModels
@@ -34,6 +35,7 @@ class AsyncClient:
         self.datasets = AsyncDatasets(self._http)
         self.jobs = AsyncJobs(self._http)
         self.models = AsyncModels(self._http)
+        self.evaluations = AsyncEvaluations(self._http)
         self.workers = AsyncWorkers(self._http)
         self.keys = AsyncKeys(self._http)
         self.webhooks = AsyncWebhooks(self._http)

@@ -17,6 +17,7 @@ from pretune.views import (
     CheckpointView,
     Deletion,
     Estimate,
+    EvaluationView,
     EventView,
     JobView,
     Json,
@@ -119,6 +120,11 @@ class AsyncJob(JobView, AsyncBound):
         job = self if self.model_id else await self.refresh()
         answer = await self._http.get(f"/v1/models/{job.model_id or job.id}")
         return AsyncModel.model_validate(answer, context=self._http)
+
+    async def evaluation(self) -> EvaluationView:
+        """What an evaluation that has succeeded found."""
+        answer = await self._http.get(f"/v1/evaluations/{self.id.replace('job_', 'eval_', 1)}")
+        return EvaluationView.model_validate(answer)
 
     async def deletion(self) -> Deletion:
         return Deletion.model_validate(await self._http.get(self._path("/deletion")))

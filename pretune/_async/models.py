@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pretune import protocol
@@ -21,6 +21,9 @@ from pretune.views import (
     UnloadedModel,
     Vectors,
 )
+
+if TYPE_CHECKING:
+    from pretune._async.jobs import AsyncJob
 
 
 class AsyncModel(ModelView, AsyncBound):
@@ -43,6 +46,9 @@ class AsyncModel(ModelView, AsyncBound):
 
     async def sample(self, **parameters: Any) -> Samples:
         return await AsyncModels(self._http).sample(self.id, **parameters)
+
+    async def evaluate(self, dataset: str, **fields: Any) -> "AsyncJob":
+        return await AsyncModels(self._http).evaluate(self.id, dataset, **fields)
 
     async def lineage(self) -> tuple[Json, ...]:
         """The root first, this model last."""
@@ -142,6 +148,14 @@ class AsyncModels:
         answer = await self._http.ask(_path(model, "/generate"), {"parameters": parameters})
         samples: Samples = answer["samples"]
         return samples
+
+    async def evaluate(self, model: str, dataset: str, **fields: Any) -> "AsyncJob":
+        """A job that judges the model; once it has succeeded, `job.evaluation()` tells what it found. `fields`: seed,
+        resamples, name..."""
+        from pretune._async.jobs import AsyncJob  # noqa: PLC0415  a job knows the model that it makes
+
+        answer = await self._http.create(_path(model, "/evaluate"), {"dataset": dataset, **fields})
+        return AsyncJob.model_validate(answer, context=self._http)
 
     def _bound(self, answer: Json) -> AsyncModel:
         return AsyncModel.model_validate(answer, context=self._http)

@@ -6,6 +6,7 @@ from typing import Self
 
 from pretune import protocol
 from pretune._sync.datasets import Datasets
+from pretune._sync.evaluations import Evaluations
 from pretune._sync.http import Http
 from pretune._sync.jobs import Jobs
 from pretune._sync.models import Models
@@ -33,6 +34,7 @@ class Client:
         self.datasets = Datasets(self._http)
         self.jobs = Jobs(self._http)
         self.models = Models(self._http)
+        self.evaluations = Evaluations(self._http)
         self.workers = Workers(self._http)
         self.keys = Keys(self._http)
         self.webhooks = Webhooks(self._http)

@@ -16,6 +16,7 @@ from pretune.views import (
     CheckpointView,
     Deletion,
     Estimate,
+    EvaluationView,
     EventView,
     JobView,
     Json,
@@ -117,6 +118,11 @@ class Job(JobView, Bound):
         job = self if self.model_id else self.refresh()
         answer = self._http.get(f"/v1/models/{job.model_id or job.id}")
         return Model.model_validate(answer, context=self._http)
+
+    def evaluation(self) -> EvaluationView:
+        """What an evaluation that has succeeded found."""
+        answer = self._http.get(f"/v1/evaluations/{self.id.replace('job_', 'eval_', 1)}")
+        return EvaluationView.model_validate(answer)
 
     def deletion(self) -> Deletion:
         return Deletion.model_validate(self._http.get(self._path("/deletion")))

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pretune import protocol
@@ -21,6 +21,9 @@ from pretune.views import (
     UnloadedModel,
     Vectors,
 )
+
+if TYPE_CHECKING:
+    from pretune._sync.jobs import Job
 
 
 class Model(ModelView, Bound):
@@ -42,6 +45,9 @@ class Model(ModelView, Bound):
 
     def sample(self, **parameters: Any) -> Samples:
         return Models(self._http).sample(self.id, **parameters)
+
+    def evaluate(self, dataset: str, **fields: Any) -> "Job":
+        return Models(self._http).evaluate(self.id, dataset, **fields)
 
     def lineage(self) -> tuple[Json, ...]:
         """The root first, this model last."""
@@ -139,6 +145,14 @@ class Models:
         answer = self._http.ask(_path(model, "/generate"), {"parameters": parameters})
         samples: Samples = answer["samples"]
         return samples
+
+    def evaluate(self, model: str, dataset: str, **fields: Any) -> "Job":
+        """A job that judges the model; once it has succeeded, `job.evaluation()` tells what it found. `fields`: seed,
+        resamples, name..."""
+        from pretune._sync.jobs import Job  # noqa: PLC0415  a job knows the model that it makes
+
+        answer = self._http.create(_path(model, "/evaluate"), {"dataset": dataset, **fields})
+        return Job.model_validate(answer, context=self._http)
 
     def _bound(self, answer: Json) -> Model:
         return Model.model_validate(answer, context=self._http)

@@ -26,6 +26,7 @@ NAMES = {
         "Http",
         "Job",
         "Jobs",
+        "Evaluations",
         "Keys",
         "Model",
         "Models",
