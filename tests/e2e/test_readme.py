@@ -44,7 +44,24 @@ def test_the_document_of_the_client(sqlite_service: RunningService, tmp_path: Pa
     assert told[1].count("'") == 4, "a label for each of two texts"
 
 
+def test_the_document_of_evaluations(sqlite_service: RunningService, tmp_path: Path) -> None:
+    (tmp_path / "manual.txt").write_text("\n".join(topics.values())[:40_000])
+    for name, count in (("reviews.csv", 40), ("held-out.csv", 60)):
+        rows = "".join(f"a wonderful film of {n} acts,5\na dull film of {n} acts,1\n" for n in range(count))
+        (tmp_path / name).write_text("review,stars\n" + rows)
+    python, shell = (
+        run(language, code, sqlite_service.url, tmp_path)
+        for language, code in BLOCK.findall((ROOT / "docs" / "evaluation.md").read_text())
+    )
+    for told in ("accuracy: ", "calibration_error: ", "On 120 examples the accuracy of model_"):
+        assert told in python, told
+    for told in ("precision", "120 examples", "better", "p = "):
+        assert told in shell, told
+    assert (tmp_path / "units.npz").read_bytes().startswith(b"PK")
+
+
 def run(language: str, code: str, url: str, folder: Path) -> str:
     command = [*INTERPRETERS[language], code.replace("http://127.0.0.1:8080", url)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PRETUNE_URL": url}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PRETUNE_URL": url, "PATH": path}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
