@@ -139,8 +139,12 @@ class Settings(BaseSettings):
 
     @property
     def resolved_broker_url(self) -> str:
-        """A kombu URL of Redis or Valkey."""
-        return self.broker_url or f"redis+socket://{quote(str(self.broker_socket))}"
+        """A kombu URL of Redis or Valkey. Over TLS the server must prove who it is, unless the URL says otherwise:
+        kombu alone would believe anybody."""
+        url = self.broker_url or f"redis+socket://{quote(str(self.broker_socket))}"
+        if not url.startswith("rediss://") or "ssl_cert_reqs=" in url:
+            return url
+        return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
 
     @property
     def artifacts_dir(self) -> Path:

@@ -20,7 +20,7 @@ from app.contract.job import TERMINAL, TRANSITIONS, JobStatus
 from app.db.attempts import ACTIVE
 from app.db.session import Database, now
 from app.db.tables import ArtifactRow, AttemptRow, CheckpointRow, DatasetRow, EventRow, JobRow, ModelRow
-from app.storage import CHUNK_BYTES, FolderStore
+from app.storage import CHUNK_BYTES, ArtifactStore
 
 POLL_SECONDS = 0.2
 
@@ -29,7 +29,7 @@ FROM_ATTEMPTS = ("metrics", "checkpoint")
 
 
 def wait_for_invariants(
-    database: Database, store: FolderStore, damaged: Collection[str] = (), timeout_seconds: float = 30.0
+    database: Database, store: ArtifactStore, damaged: Collection[str] = (), timeout_seconds: float = 30.0
 ) -> None:
     """Fails with what still does not hold after a while."""
     deadline = time.monotonic() + timeout_seconds
@@ -38,12 +38,12 @@ def wait_for_invariants(
         time.sleep(POLL_SECONDS)
 
 
-def _told(database: Database, store: FolderStore, damaged: Collection[str]) -> list[str]:
+def _told(database: Database, store: ArtifactStore, damaged: Collection[str]) -> list[str]:
     with database.reading() as session:
         return violations(session, store, damaged)
 
 
-def violations(session: Session, store: FolderStore, damaged: Collection[str] = ()) -> list[str]:
+def violations(session: Session, store: ArtifactStore, damaged: Collection[str] = ()) -> list[str]:
     """Empty where all is well. `damaged` are the keys of files that the test itself has spoilt."""
     at = now(session)
     told = [f"{history.job.id}: {what}" for history in _histories(session) for what in history.violations(at)]
@@ -149,7 +149,7 @@ def _under(prefix: str, files: Iterable[FileEntry]) -> Iterator[tuple[str, FileE
     return ((f"{prefix}/{entry.path}", entry) for entry in files)
 
 
-def _damaged_files(store: FolderStore, published: Mapping[str, FileEntry | None]) -> Iterator[str]:
+def _damaged_files(store: ArtifactStore, published: Mapping[str, FileEntry | None]) -> Iterator[str]:
     for key, entry in published.items():
         if not store.exists(key):
             yield f"{key} is published, and is not in the store"
@@ -157,7 +157,7 @@ def _damaged_files(store: FolderStore, published: Mapping[str, FileEntry | None]
             yield f"{key} is published with the digest {entry.sha256}, and has {found}"
 
 
-def _digest(store: FolderStore, key: str) -> str:
+def _digest(store: ArtifactStore, key: str) -> str:
     digest = hashlib.sha256()
     with store.open(key) as file:
         while chunk := file.read(CHUNK_BYTES):

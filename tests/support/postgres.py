@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -36,6 +37,24 @@ class PostgresServer:
             yield self.url_of(name)
         finally:
             self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @property
+    def socket(self) -> Path:
+        (folder,) = parse_qs(urlsplit(self._url).query)["host"]
+        return Path(folder) / ".s.PGSQL.5432"
+
+    @contextmanager
+    def secured_role(self, name: str, password: str) -> Iterator[None]:
+        """Who logs in as `name` is asked for the password, unlike others; the database of that name is theirs."""
+        rules = self._started.pgdata / "pg_hba.conf"
+        before = rules.read_text()
+        rules.write_text(f"local all {name} scram-sha-256\n{before}")
+        self.execute(f"CREATE ROLE {name} LOGIN SUPERUSER PASSWORD '{password}'", "SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            rules.write_text(before)
+            self.execute(f"DROP ROLE {name}", "SELECT pg_reload_conf()")
 
     def execute(self, *statements: str) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:

@@ -23,6 +23,10 @@ class ValkeyServer:
         folder.chmod(0o700)
 
     @property
+    def socket(self) -> Path:
+        return self._socket
+
+    @property
     def url(self) -> str:
         return f"redis+socket://{quote(str(self._socket))}"
 
