@@ -54,7 +54,7 @@ audit: $(VENV)/.installed-test  ## the pinned versions against published advisor
 	$(PIP_INSTALL) pip-audit
 	$(BIN)/pip-audit --strict --no-deps --disable-pip -r constraints.txt
 
-documents: $(VENV)/.installed-test  ## write anew what is made: openapi.json, docs/methods.md, docs/openai.md, pretune/_sync
+documents: $(VENV)/.installed-test  ## write anew what is made: openapi.json, docs/{api,errors,methods,openai}.md, pretune/_sync
 	$(BIN)/python -m app.openapi
 	$(BIN)/python -m app.method_table
 	$(BIN)/python -m tests.openai.conformance

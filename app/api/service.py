@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import HTMLResponse
 
 from app.api.errors import nothing_there
-from app.api.explanations import EXPLANATIONS
+from app.api.explanations import EXPLANATIONS, told_of
 from app.api.pages import text_page
 from app.api.readiness import Readiness
 from app.contract.base import Contract
@@ -65,4 +65,4 @@ async def explain_error(code: str) -> HTMLResponse:
         explanation = EXPLANATIONS[ErrorCode(code)]
     except ValueError:
         raise nothing_there(f"/errors/{code}") from None
-    return text_page(explanation.title, f"`{code}`", explanation.meaning, explanation.remedy)
+    return text_page(explanation.title, told_of(ErrorCode(code)), explanation.meaning, explanation.remedy)

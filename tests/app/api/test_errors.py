@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 from starlette.testclient import TestClient
 
 from app.api.explanations import EXPLANATIONS
-from app.contract.errors import ErrorCode, Overloaded, Unauthenticated
+from app.contract.errors import ErrorCode, Overloaded, ServiceError, Unauthenticated
 from app.main import create_app
 from app.settings import Settings
 from tests.factories import language_model_spec
@@ -255,3 +255,16 @@ def test_every_code_is_explained_at_its_type(client: TestClient, code: ErrorCode
 
 def test_a_code_that_is_none_is_404(client: TestClient) -> None:
     assert client.get("/errors/<script>").status_code == 404
+
+
+def test_an_explanation_tells_the_status_that_the_error_has() -> None:
+    """Of the errors that have a status of their own; OpenAI's surface has OpenAI's."""
+    for kind in subclasses(ServiceError):
+        if {"code", "status"} <= vars(kind).keys() and "openai" not in kind.__module__:
+            assert EXPLANATIONS[kind.code].status == kind.status, kind
+
+
+def subclasses(kind: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from subclasses(each)

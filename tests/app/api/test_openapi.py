@@ -1,7 +1,8 @@
 """The schema: committed, complete, and true of errors."""
 
-import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,13 +10,12 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from app.main import app
-from app.openapi import SCHEMA_PATH, rendered
+from app.openapi import ROOT, documents
 
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(rendered())
-    return found
+    return app.openapi()
 
 
 def operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -34,8 +34,16 @@ def references(value: Any) -> Iterator[str]:
             yield from references(each)
 
 
-def test_the_committed_schema_is_that_of_the_code() -> None:
-    assert SCHEMA_PATH.read_text(encoding="utf-8") == rendered(), "run `make documents` and look at what changes"
+@pytest.mark.parametrize(("path", "content"), documents().items(), ids=lambda each: getattr(each, "name", ""))
+def test_what_is_committed_is_made_of_the_code(path: Path, content: str) -> None:
+    assert path.read_text(encoding="utf-8") == content, "run `make documents` and look at what changes"
+
+
+def test_the_reference_tells_every_operation_and_its_links_lead_somewhere(schema: dict[str, Any]) -> None:
+    text = (ROOT / "docs" / "api.md").read_text()
+    assert set(re.findall(r"^### `(.*)`$", text, re.MULTILINE)) == {name for name, _ in operations(schema)}
+    headings = {heading.lower() for heading in re.findall(r"^### (\w+)$", text, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= headings
 
 
 def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
