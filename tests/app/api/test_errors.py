@@ -153,7 +153,7 @@ def test_a_wrong_option_is_told_at_its_place(
 
 
 def test_fields_that_every_job_needs_are_named(client: TestClient, spec: dict[str, Any]) -> None:
-    assert refusal(client, {}) == {"kind": "kind is required: one of pretrain, finetune, batch_predict."}
+    assert refusal(client, {}) == {"kind": "kind is required: one of pretrain, finetune, batch_predict, evaluate."}
     assert set(refusal(client, {"kind": "pretrain"})) == {"dataset", "method"}
     finetune = {"kind": "finetune", "dataset": NO_DATASET, "method": {"type": "classification"}}
     assert "model id or an alias" in refusal(client, finetune)["parent"]
