@@ -44,7 +44,6 @@ def test_the_document_of_the_client(sqlite_service: RunningService, tmp_path: Pa
     assert told[1].count("'") == 4, "a label for each of two texts"
 
 
-<<<<<<< HEAD
 def test_the_document_of_evaluations(sqlite_service: RunningService, tmp_path: Path) -> None:
     (tmp_path / "manual.txt").write_text("\n".join(topics.values())[:40_000])
     for name, count in (("reviews.csv", 40), ("held-out.csv", 60)):
@@ -59,7 +58,8 @@ def test_the_document_of_evaluations(sqlite_service: RunningService, tmp_path: P
     for told in ("precision", "120 examples", "better", "p = "):
         assert told in shell, told
     assert (tmp_path / "units.npz").read_bytes().startswith(b"PK")
-=======
+
+
 def test_the_tutorial_and_what_goes_on_from_it(sqlite_service: RunningService, tmp_path: Path) -> None:
     """In one terminal, as a reader has them."""
     documents = [(ROOT / "docs" / name).read_text() for name in ("tutorial.md", "how-to.md")]
@@ -76,15 +76,10 @@ def test_the_tutorial_and_what_goes_on_from_it(sqlite_service: RunningService, t
 
 def in_a_shell(language: str, code: str) -> str:
     return code if language == "sh" else f"python - <<'END_OF_PYTHON'\n{code}END_OF_PYTHON\n"
->>>>>>> 31a22a2 (docs: a tutorial, how-tos, an index; the README leads with what one gets; every command in them is run)
 
 
 def run(language: str, code: str, url: str, folder: Path) -> str:
     command = [*INTERPRETERS[language], code.replace("http://127.0.0.1:8080", url)]
-<<<<<<< HEAD
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-=======
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
->>>>>>> 31a22a2 (docs: a tutorial, how-tos, an index; the README leads with what one gets; every command in them is run)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PRETUNE_URL": url, "PATH": path}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
