@@ -222,15 +222,17 @@ def make_checkpoint(
     return row
 
 
-def make_artifact(database: Database, store: FolderStore, job: JobRow) -> None:
-    """`a.txt`, of the job's first attempt."""
-    key = f"{job.project_id}/jobs/{job.id}/attempt-1/artifacts/a.txt"
-    stored = put(store, key, b"mine")
+def make_artifact(
+    database: Database, store: FolderStore, job: JobRow, name: str = "a.txt", content: bytes = b"mine"
+) -> None:
+    """Of the job's first attempt."""
+    key = f"{job.project_id}/jobs/{job.id}/attempt-1/artifacts/{name.rsplit('/', 1)[-1]}"
+    stored = put(store, key, content)
     with database.transaction() as session:
         artifacts.upsert(
             session,
             job_id=job.id,
-            name="a.txt",
+            name=name,
             key=key,
             media_type="text/plain",
             size_bytes=stored.size_bytes,

@@ -1,9 +1,10 @@
 """How to ask a model from elsewhere, ready to copy."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from app.contract.model_folder import InputKind
 from app.services.models.views import ModelView
@@ -11,6 +12,7 @@ from app.services.models.views import ModelView
 KEY_VARIABLE = "PRETUNE_API_KEY"
 #: Numbers shown of a long input.
 FEATURES_SHOWN = 4
+_IMPORT_OS = "import os\n\n"
 
 _CALLS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "causal_language_model": (
@@ -27,17 +29,22 @@ _CALLS: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    language: Literal["curl", "Python"]
+    language: str
     text: str
 
 
 def snippets_of(model: ModelView, origin: str, *, with_key: bool) -> list[Snippet]:
+    """The clients of ours find a key in the environment by themselves."""
+    name = next(iter(model.aliases), model.id)
     operation, body = _call(model)
-    url = f"{origin}/v1/models/{next(iter(model.aliases), model.id)}/{operation}"
-    return [
-        Snippet("curl", _curl(url, body, with_key=with_key)),
-        Snippet("Python", _python(url, body, with_key=with_key)),
-    ]
+    url = f"{origin}/v1/models/{name}/{operation}"
+    found = {
+        "curl": _curl(url, body, with_key=with_key),
+        "Command line": _command_line(name, operation, body, origin),
+        "Python": _python(name, operation, body, origin),
+        "openai": _openai(model, name, operation, body, origin, with_key=with_key),
+    }
+    return [Snippet(language, text) for language, text in found.items() if text is not None]
 
 
 def _call(model: ModelView) -> tuple[str, dict[str, Any]]:
@@ -63,15 +70,54 @@ def _curl(url: str, body: dict[str, Any], *, with_key: bool) -> str:
     return f"curl {url}{key} \\\n  --json '{json.dumps(body)}'"
 
 
-def _python(url: str, body: dict[str, Any], *, with_key: bool) -> str:
-    """With what Python has by itself."""
-    key = f', "Authorization": f"Bearer {{os.environ[\'{KEY_VARIABLE}\']}}"' if with_key else ""
+def _command_line(name: str, operation: str, body: dict[str, Any], origin: str) -> str | None:
+    """It draws no samples."""
+    match body:
+        case {"messages": [{"content": str(question)}]}:
+            asked = f"{shlex.quote(question)} --chat"
+        case {"prompt": str(prompt), "parameters": {"max_tokens": most, "temperature": temperature}}:
+            asked = f"{shlex.quote(prompt)} --max-tokens {most} --temperature {temperature}"
+        case {"inputs": [given]}:
+            asked = shlex.quote(given if isinstance(given, str) else json.dumps(given))
+        case _:
+            return None
+    return f"pretune {operation} {name} {asked} --url {origin}"
+
+
+def _python(name: str, operation: str, body: dict[str, Any], origin: str) -> str:
+    parameters = "".join(f", {key}={value!r}" for key, value in body.get("parameters", {}).items())
+    match body:
+        case {"inputs": given} | {"messages": given} | {"prompt": given}:
+            call = f"{operation}({name!r}, {given!r}{parameters})"
+        case _:
+            call = f"sample({name!r}{parameters})"
+    return f"import pretune\n\nwith pretune.Client({origin!r}) as client:\n    print(client.models.{call})"
+
+
+def _openai(
+    model: ModelView, name: str, operation: str, body: dict[str, Any], origin: str, *, with_key: bool
+) -> str | None:
+    """What OpenAI's clients can ask: texts to go on, conversations, embeddings of texts."""
+    match body:
+        case {"messages": messages}:
+            call, result = (
+                f"chat.completions.create(model={name!r}, messages={messages!r})",
+                "choices[0].message.content",
+            )
+        case {"prompt": prompt, "parameters": {"max_tokens": most}}:
+            call, result = (
+                f"completions.create(model={name!r}, prompt={prompt!r}, max_tokens={most})",
+                "choices[0].text",
+            )
+        case {"inputs": given} if operation == "embed" and model.input.kind is InputKind.TEXT:
+            call = f"embeddings.create(model={name!r}, input={given!r})"
+            result = "data[0].embedding"
+        case _:
+            return None
+    key = f'os.environ["{KEY_VARIABLE}"]' if with_key else '"any"'
     return (
-        f"import json{', os' if with_key else ''}, urllib.request\n\n"
-        "request = urllib.request.Request(\n"
-        f'    "{url}",\n'
-        f"    json.dumps({body!r}).encode(),\n"
-        f'    {{"Content-Type": "application/json"{key}}},\n'
-        ")\n"
-        "print(json.load(urllib.request.urlopen(request)))"
+        f"{_IMPORT_OS if with_key else ''}from openai import OpenAI\n\n"
+        f'client = OpenAI(base_url="{origin}/openai/v1", api_key={key})\n'
+        f"answer = client.{call}\n"
+        f"print(answer.{result})"
     )

@@ -7,11 +7,10 @@ from playwright.sync_api import Page, expect
 
 from app.contract.job import JobStatus
 from app.contract.specs.job import training_spec_adapter
-from app.db import artifacts
-from app.db.session import Database, now
+from app.db.session import Database
 from app.db.tables import JobRow
 from app.storage import FolderStore
-from tests.factories import language_model_spec, make_checkpoint, make_dataset, make_job, put
+from tests.factories import language_model_spec, make_artifact, make_checkpoint, make_dataset, make_job
 from tests.web.conftest import Complaints, Site
 from tests.web.running_jobs import move, report, tell
 from worker.supervisor.overfitting import judged
@@ -181,7 +180,7 @@ def test_a_batch_prediction_shows_its_answers_and_no_curves(page: Page, database
         database, status=JobStatus.RUNNING, spec=spec, method="classification", progress=progress, metrics=metrics
     )
     for name in ("predictions/part-0.jsonl", "predictions/part-15.jsonl"):
-        keep(database, store, job, name)
+        make_artifact(database, store, job, name)
     page.goto(f"/jobs/{job.id}")
     expect(page.locator("#progress")).to_have_text("30 / 100")
     expect(page.locator("#rate")).to_have_text("12 records/s")
@@ -191,27 +190,11 @@ def test_a_batch_prediction_shows_its_answers_and_no_curves(page: Page, database
     expect(page.get_by_role("heading", name="Checkpoints")).to_have_count(0)
     expect(page.get_by_role("link", name="Fine-tune this")).to_have_count(0)
 
-    keep(database, store, job, "predictions.jsonl")
+    make_artifact(database, store, job, "predictions.jsonl", b'{"index":0,"output":{}}\n')
     page.reload()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the answers").click()
     assert download.value.path().read_bytes() == b'{"index":0,"output":{}}\n'
-
-
-def keep(database: Database, store: FolderStore, job: JobRow, name: str) -> None:
-    key = f"{job.project_id}/jobs/{job.id}/attempt-1/artifacts/{name.rsplit('/', 1)[-1]}"
-    stored = put(store, key, b'{"index":0,"output":{}}\n')
-    with database.transaction() as session:
-        artifacts.upsert(
-            session,
-            job_id=job.id,
-            name=name,
-            key=key,
-            media_type="application/jsonl",
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            at=now(session),
-        )
 
 
 def test_a_failure_tells_whose_fault_it_is(page: Page, database: Database) -> None:
@@ -259,7 +242,7 @@ def test_a_job_tells_whether_it_overfits(page: Page, database: Database, store: 
     job = make_job(database, spec=spec, status=JobStatus.SUCCEEDED)
     curves = {"train_loss": [(10, 3.0), (20, 2.0), (30, 1.0)], "validation_loss": [(10, 3.1), (20, 2.5), (30, 4.0)]}
     told = judged(job.id, training_spec_adapter.validate_python(spec), "text", curves)
-    keep_artifact(database, store, job, REPORT_NAME, told.model_dump_json().encode())
+    make_artifact(database, store, job, REPORT_NAME, told.model_dump_json().encode())
     page.goto(f"/jobs/{job.id}")
     panel = page.get_by_role("region", name="Overfitting")
     expect(panel).to_contain_text("It overfits. The validation loss was lowest at step 20 (2.5) and rose to 4")
@@ -273,19 +256,3 @@ def test_a_job_without_a_report_has_no_panel_for_it(page: Page, running: JobRow)
     page.goto(f"/jobs/{running.id}")
     expect(page.locator("#progress")).to_have_text("20 / 100")
     expect(page.get_by_role("region", name="Overfitting")).to_have_count(0)
-
-
-def keep_artifact(database: Database, store: FolderStore, job: JobRow, name: str, content: bytes) -> None:
-    key = f"{job.project_id}/jobs/{job.id}/attempt-1/artifacts/{name}"
-    stored = put(store, key, content)
-    with database.transaction() as session:
-        artifacts.upsert(
-            session,
-            job_id=job.id,
-            name=name,
-            key=key,
-            media_type="application/json",
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            at=now(session),
-        )

@@ -2,13 +2,13 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 
 from app.contract.job import JobStatus
 from app.db.session import Database
 from app.storage import FolderStore
-from tests.factories import FEATURES_BODY, IMAGE_BODY, TEXT_BODY, make_job, make_model
-from tests.web.conftest import NARROW, Complaints
+from tests.factories import FEATURES_BODY, IMAGE_BODY, TEXT_BODY, make_artifact, make_job, make_model
+from tests.web.conftest import NARROW, WIDE, Complaints
 from tests.web.running_jobs import make_reviews, report, tell
 
 pytestmark = pytest.mark.slow
@@ -23,6 +23,7 @@ def paths(database: Database, store: FolderStore) -> list[str]:
     for step in range(10, 50, 10):
         report(database, job, step, train_loss=100 / step, validation_loss=120 / step, learning_rate=0.001)
     tell(database, job, "warning", message="Something is slow.")
+    make_artifact(database, store, job, f"events.out.tfevents.{job.id}")
     bodies = {"text": TEXT_BODY, "features": FEATURES_BODY, "image": IMAGE_BODY}
     models = [make_model(database, store, body=body, name=name, seed=len(name)) for name, body in bodies.items()]
     dataset = make_reviews(database, store, warnings=["Half of it is one label."])
@@ -55,13 +56,16 @@ def test_axe_finds_nothing(page: Page, paths: list[str], complaints: Complaints)
             assert found.violations_count == 0, f"{path} in {scheme}: {found.generate_report()}"
 
 
-def test_a_phone_is_wide_enough(page: Page, paths: list[str], complaints: Complaints) -> None:
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["phone", "desktop"])
+def test_no_page_is_wider_than_its_window(
+    page: Page, paths: list[str], complaints: Complaints, size: ViewportSize
+) -> None:
     complaints.foresee("404")
-    page.set_viewport_size(NARROW)
+    page.set_viewport_size(size)
     for path in paths:
         page.goto(path)
         page.wait_for_timeout(300)
-        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], path
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], path
 
 
 def test_a_chosen_theme_stays(page: Page, database: Database) -> None:

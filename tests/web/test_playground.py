@@ -1,6 +1,9 @@
 """Models that really were trained, asked from their pages: `pretune up`, jobs of seconds, a browser."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,7 @@ from tests.web.conftest import WIDE, Complaints
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
+ROOT = Path(__file__).parents[2]
 A_NUMBER = re.compile(r"^-?[\d.e-]+$")
 BRIEF: dict[str, Any] = {"duration": {"steps": 4}, "batch_size": 8, "compile": False}
 
@@ -141,3 +145,32 @@ def test_the_page_of_a_job_that_ran_shows_what_it_left(page: Page, trained: Trai
     expect(page.get_by_role("heading", name="Playground")).to_be_visible()
     page.goto("/workers")
     expect(page.get_by_text("1 alive")).to_have_count(2)
+
+
+@pytest.mark.parametrize(
+    ("model", "languages"),
+    [
+        ("language", ["curl", "Command line", "Python", "openai"]),
+        ("judge", ["curl", "Command line", "Python"]),
+        ("sum", ["curl", "Command line", "Python"]),
+    ],
+)
+def test_what_is_there_to_copy_runs_as_it_stands(
+    page: Page, trained: Trained, model: str, languages: list[str]
+) -> None:
+    page.goto(f"/models/{trained.models[model]}")
+    snippets = page.locator("section", has_text="Call it").locator("pre")
+    assert [each.get_attribute("aria-label") for each in snippets.all()] == languages
+    for language, snippet in zip(languages, snippets.all(), strict=True):
+        interpreter = ["bash", "-c"] if language in {"curl", "Command line"} else [sys.executable, "-c"]
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            [*interpreter, snippet.inner_text()],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == 0, (language, done.stderr)
+        assert done.stdout.strip(), language
+        assert '"code"' not in done.stdout, (language, done.stdout)

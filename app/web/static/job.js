@@ -169,7 +169,7 @@ byId("checkpoints").addEventListener("click", async ({ target }) => {
 function showArtifacts() {
   const parts = artifacts.filter(({ name }) => PARTS.some((folder) => name.startsWith(folder)));
   const rows = artifacts.filter((one) => !parts.includes(one)).map((one) =>
-    h("tr", {}, h("td", {}, h("a", { href: `${address}/artifacts/${encodeURIComponent(one.name)}`, download: true }, one.name)), h("td", { class: "number nowrap" }, bytes(one.size_bytes))));
+    h("tr", {}, h("td", { class: "wrap" }, h("a", { href: `${address}/artifacts/${encodeURIComponent(one.name)}`, download: true }, one.name)), h("td", { class: "number nowrap" }, bytes(one.size_bytes))));
   if (parts.length) {
     const size = parts.reduce((sum, one) => sum + one.size_bytes, 0);
     rows.push(h("tr", {}, h("td", {}, `${evaluates ? "what is judged" : "the answers"} so far, in ${whole(parts.length)} parts`), h("td", { class: "number nowrap" }, bytes(size))));
