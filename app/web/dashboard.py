@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from app.web import datasets, jobs, models, new_job, project, session, workers
+from app.web import datasets, evaluations, jobs, models, new_job, project, session, workers
 from app.web.rendering import STATIC, STATIC_URL, Assets
 
 ROUTERS = (
@@ -12,6 +12,7 @@ ROUTERS = (
     jobs.router,
     datasets.router,
     models.router,
+    evaluations.router,
     workers.router,
     project.router,
 )

@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse
 
 from app.contract.base import PlainText
 from app.services.datasets import Datasets
+from app.services.evaluations import Evaluations
 from app.services.jobs import Jobs
 from app.services.models import Models
 from app.web.lineage import Ancestry
@@ -15,6 +16,7 @@ from app.web.snippets import snippets_of
 from app.web.visitors import PageRoute, ThisVisitor
 
 PAGE_SIZE = 50
+EVALUATIONS_SHOWN = 20
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -44,6 +46,7 @@ def show_model(request: Request, visitor: ThisVisitor, ref: Annotated[PlainText,
         "model.html",
         model=model,
         lineage=ancestry.of_model(model),
+        evaluations=Evaluations(services.database, services.store).page(project_id, model.id, None, EVALUATIONS_SHOWN),
         snippets=snippets_of(model, str(request.base_url).rstrip("/"), with_key=visitor.has_key),
         state={"model": model},
     )

@@ -7,7 +7,16 @@ from playwright.sync_api import Page, ViewportSize
 from app.contract.job import JobStatus
 from app.db.session import Database
 from app.storage import FolderStore
-from tests.factories import FEATURES_BODY, IMAGE_BODY, TEXT_BODY, make_artifact, make_job, make_model
+from tests.factories import (
+    FEATURES_BODY,
+    IMAGE_BODY,
+    TEXT_BODY,
+    make_artifact,
+    make_dataset,
+    make_evaluation,
+    make_job,
+    make_model,
+)
 from tests.web.conftest import NARROW, WIDE, Complaints
 from tests.web.running_jobs import make_reviews, report, tell
 
@@ -26,6 +35,10 @@ def paths(database: Database, store: FolderStore) -> list[str]:
     make_artifact(database, store, job, f"events.out.tfevents.{job.id}")
     bodies = {"text": TEXT_BODY, "features": FEATURES_BODY, "image": IMAGE_BODY}
     models = [make_model(database, store, body=body, name=name, seed=len(name)) for name, body in bodies.items()]
+    judged = make_dataset(database, "labeled_text")
+    evaluations = [
+        make_evaluation(database, store, model, judged, right=[True, False, True] * 9) for model in models[:2]
+    ]
     dataset = make_reviews(database, store, warnings=["Half of it is one label."])
     return [
         *(
@@ -40,6 +53,7 @@ def paths(database: Database, store: FolderStore) -> list[str]:
             "/project",
         ),
         *("/datasets", f"/datasets/{dataset.id}", "/models", *(f"/models/{model.id}" for model in models)),
+        *(f"/evaluations/{evaluations[0].id}", f"/evaluations/{evaluations[0].id}/compare/{evaluations[1].id}"),
         *("/jobs/new", f"/jobs/new?parent={models[0].id}", f"/jobs/new?clone={job.id}"),
     ]
 

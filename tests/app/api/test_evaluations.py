@@ -5,10 +5,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from app.contract.evaluations import Figure
 from app.contract.job import JobStatus
 from app.db.session import Database
 from app.db.tables import ModelRow
 from app.storage import FolderStore
+from app.web.evaluations import _bar
 from tests.factories import make_dataset, make_evaluation, make_job, make_model, make_project
 
 pytestmark = pytest.mark.databases("sqlite")
@@ -119,3 +121,33 @@ def test_pages_show_the_job(client: httpx2.Client, model: ModelRow, body: dict[s
     assert "evaluation" in page.text
     assert "Refused records" not in page.text
     assert "evaluation" in client.get("/").text
+
+
+def test_pages_show_what_was_found_and_two_beside_each_other(
+    client: httpx2.Client, database: Database, store: FolderStore, model: ModelRow
+) -> None:
+    dataset = make_dataset(database, "labeled_text")
+    mine = make_evaluation(database, store, model, dataset)
+    theirs = make_evaluation(database, store, make_model(database, store), dataset, right=[False] * 4)
+    page = client.get(f"/evaluations/{mine.id}")
+    assert page.status_code == 200, page.text
+    for told in ("Confusion", "Reliability", "There are only 4 examples", f"/compare/{theirs.id}", 'shade-9">2<'):
+        assert told in page.text, told
+    assert f"/evaluations/{mine.id}" in client.get(f"/models/{model.id}").text
+    compared = client.get(f"/evaluations/{mine.id}/compare/{theirs.id}")
+    assert compared.status_code == 200, compared.text
+    assert "a difference of 0.75" in compared.text
+
+
+@pytest.mark.parametrize(
+    ("figure", "bar"),
+    [
+        (Figure(value=0.5, low=0.25, high=1.0), (25.0, 75.0, 50.0)),
+        (Figure(value=2.0, low=1.0, high=4.0), (22.73, 68.18, 45.45)),
+        (Figure(value=-1.0, low=-2.0, high=0.5), (7.27, 90.91, 43.64)),
+        (Figure(value=0.0, low=0.0, high=0.0), (0.0, 0.0, 0.0)),
+    ],
+)
+def test_an_interval_is_drawn_where_it_lies(figure: Figure, bar: tuple[float, float, float]) -> None:
+    drawn = _bar(figure)
+    assert (drawn.start, drawn.width, drawn.mark) == pytest.approx(bar, abs=0.01)
