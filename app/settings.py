@@ -100,7 +100,9 @@ class Settings(BaseSettings):
     @classmethod
     def _names_a_bucket(cls, store: str | None) -> str | None:
         """Credentials would be shown wherever the address is: they are told apart."""
-        parts = urlsplit(store or "s3://none")
+        if not store:
+            return None
+        parts = urlsplit(store)
         if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or {"@", ":"} & set(parts.netloc):
             raise ValueError("it must be s3://bucket or s3://bucket/prefix; credentials come by AWS_ACCESS_KEY_ID")
         return store

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, Table, UniqueConstraint, inspect, text
 
-from app.db.migrate import UnknownSchema, newest_revision, upgrade
+from app.db.migrate import UnknownSchema, newest_revision, revisions, upgrade
 from app.db.session import Database
 from app.db.tables import DEFAULT_PROJECT_ID, ProjectRow, Row
 from tests.support.postgres import PostgresServer
+
+#: The outbox was made anew in 0007, when nobody had written to it.
+PROMISED_FROM = "0007"
 
 
 def test_migrations_leave_no_difference_to_the_rows(database: Database) -> None:
@@ -62,3 +65,44 @@ def test_a_schema_of_a_newer_version_is_refused_and_left_alone(database: Databas
         upgrade(database.engine.url.render_as_string(hide_password=False))
     with database.reading() as session:
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+def test_each_revision_leaves_what_the_version_before_reads_and_writes(empty_url: str) -> None:
+    """So that processes of the version before go on while, and after, the database is migrated."""
+    database, before = Database(empty_url), MetaData()
+    for revision in reversed([*revisions().walk_revisions(base=PROMISED_FROM)]):
+        upgrade(empty_url, revision.revision)
+        after = MetaData()
+        with database.engine.connect() as connection:
+            after.reflect(connection)
+        assert list(_broken_promises(before, after)) == [], revision.revision
+        before = after
+    database.dispose()
+
+
+def _broken_promises(before: MetaData, after: MetaData) -> Iterator[str]:
+    for name in before.tables.keys() - {"alembic_version"}:
+        if name in after.tables:
+            yield from _broken_in(before.tables[name], after.tables[name])
+        else:
+            yield f"the table {name} is gone"
+
+
+def _broken_in(old: Table, new: Table) -> Iterator[str]:
+    for column in old.columns:
+        kept = new.columns.get(column.name)
+        if kept is None:
+            yield f"{column} is gone"
+        elif str(kept.type) != str(column.type) or (column.nullable and not kept.nullable):
+            yield f"{column} is of another type, or must not be null any more"
+    for column in new.columns:
+        if column.name not in old.columns and not column.nullable and column.server_default is None:
+            yield f"{column} must be given, and nobody gave it before"
+    if unique := _unique(new) - _unique(old):
+        yield f"{new.name} must be unique in {unique}, and need not before"
+
+
+def _unique(table: Table) -> set[tuple[str, ...]]:
+    indexes = {tuple(sorted(index.columns.keys())) for index in table.indexes if index.unique}
+    constraints = (each for each in table.constraints if isinstance(each, UniqueConstraint))
+    return indexes | {tuple(sorted(each.columns.keys())) for each in constraints}

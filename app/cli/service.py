@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.options import AsJson, DataDir, Key, Url
-from app.cli.output import CANNOT_START, FAILED, connected, fail, failures_told, print_json, settings_of
+from app.cli.output import CANNOT_START, FAILED, WRONG, connected, fail, failures_told, print_json, settings_of
 
 if TYPE_CHECKING:
     from app.db.session import Database
@@ -91,6 +91,21 @@ def migrate() -> None:
     with failures_told():
         bring_up_to_date(settings_of())
     typer.echo("The database is up to date.")
+
+
+@commands.command()
+def make_bucket() -> None:
+    """Make the bucket that PRETUNE_STORE names, where there is none: in an object store of your own."""
+    from app.storage.objects import make_bucket as made
+
+    settings = settings_of()
+    if settings.store is None:
+        fail("PRETUNE_STORE names no bucket.", WRONG)
+    try:
+        made(settings.store)
+    except OSError as error:
+        fail(f"{settings.store} cannot be used: {error.strerror}.", CANNOT_START)
+    typer.echo(f"{settings.store} can be used.")
 
 
 @commands.command()

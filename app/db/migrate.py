@@ -34,7 +34,12 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 def newest_revision() -> str | None:
     """What a database of this version is at; None before there is any revision."""
-    return ScriptDirectory.from_config(config_for()).get_current_head()
+    return revisions().get_current_head()
+
+
+def revisions() -> ScriptDirectory:
+    """All that there are."""
+    return ScriptDirectory.from_config(config_for())
 
 
 def config_for(connection: Connection | None = None) -> Config:

@@ -103,6 +103,32 @@ class ObjectStore:
                 yield [_stored_key(found) for found in page]
 
 
+def make_bucket(url: str) -> None:
+    """Of a store for trials; S3 itself wants more to be said. Nothing changes where it is there and ours. Raises
+    OSError."""
+    import httpx2  # noqa: PLC0415  for this alone
+
+    parts = urlsplit(url)
+    store = ObjectStore(url, QUICK_SECONDS)
+    try:
+        store.check()
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+    else:
+        return
+    whole = _bucket(f"s3://{parts.netloc}", QUICK_SECONDS, QUICK_SECONDS)
+    address = obstore.sign(whole, "PUT", "", timedelta(seconds=REQUEST_SECONDS))
+    try:
+        httpx2.put(address, timeout=QUICK_SECONDS).raise_for_status()
+    except httpx2.HTTPStatusError as error:
+        reason = f"{error.response.status_code} {error.response.reason_phrase}"
+        raise OSError(errno.EIO, f"the object store does not make the bucket ({reason})") from error
+    except httpx2.HTTPError as error:
+        raise OSError(errno.EIO, "the object store does not answer") from error
+    store.check()
+
+
 class _Sent:
     """A file on its way: read once, counted and digested as it goes."""
 

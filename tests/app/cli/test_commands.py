@@ -178,6 +178,16 @@ def test_doctor_names_what_is_wrong_and_the_remedy(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_a_bucket_is_made_once_in_a_store_of_ones_own(bucket: str) -> None:
+    store = f"s3://new-{bucket}/prefix"
+    for _ in range(2):
+        made = pretune("make-bucket", PRETUNE_STORE=store)
+        assert (made.returncode, made.stdout) == (0, f"{store} can be used.\n"), made.stderr
+    away = pretune("make-bucket", PRETUNE_STORE=store, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert (away.returncode, "does not answer" in away.stderr) == (3, True)
+    assert pretune("make-bucket").returncode == 2
+
+
 def test_doctor_and_the_start_tell_why_the_object_store_cannot_be_used(tmp_path: Path, bucket: str) -> None:
     del bucket  # the environment leads to its server
     told = pretune("doctor", "--url", "http://127.0.0.1:9", "--json", PRETUNE_STORE="s3://no-such-bucket/a")
