@@ -47,8 +47,10 @@ class DatasetView(View):
 
 
 class JobProgress(View):
-    """All but `step` is None until the data are prepared; `fraction` is 0..1."""
+    """All but `step` is None until the data are prepared; `fraction` is 0..1. In the phase `trials`, before the first
+    step, `num_trials_done` of at most `num_trials` have been made for what was left `auto`."""
 
+    phase: Literal["trials", "training"] | None = None
     step: int = 0
     total_steps: int | None = None
     fraction: float | None = None
@@ -56,6 +58,29 @@ class JobProgress(View):
     examples_per_second: float | None = None
     steps_per_second: float | None = None
     eta_seconds: float | None = None
+    num_trials_done: int | None = None
+    num_trials: int | None = None
+
+
+class AutoCandidate(View):
+    """A value and its longest trial: `score` is the validation loss at its end, None where it was cut. `curve` is of
+    (step, training loss)."""
+
+    value: float
+    score: float | None
+    steps: int
+    stopped_at_step: int
+    cut: str | None
+    curve: tuple[tuple[int, float], ...]
+
+
+class AutoDecision(View):
+    """`chosen` and `reason` are None until it is decided."""
+
+    candidates: tuple[AutoCandidate, ...]
+    chosen: float | None
+    reason: str | None
+    trial_steps: int
 
 
 class JobError(View):
@@ -67,7 +92,8 @@ class JobError(View):
 
 
 class JobView(View):
-    """`spec` is what was asked for, defaults filled in; `resolved` is what the first attempt decided."""
+    """`spec` is what was asked for, defaults filled in; `resolved` is what the first attempt decided, and `auto` tells
+    how each number was decided that was left to it."""
 
     id: str
     kind: str
@@ -76,6 +102,7 @@ class JobView(View):
     status: JobStatus
     spec: Json
     resolved: Json | None
+    auto: dict[str, AutoDecision] = {}
     dataset_id: str
     validation_dataset_id: str | None
     parent: str | None
@@ -100,7 +127,8 @@ class JobView(View):
 
 
 class Estimate(View):
-    """`estimated_seconds` by device; `approximate` names the figures that were not computed exactly."""
+    """`estimated_seconds` by device, `trial_seconds` of them for trials of what is `auto`; `approximate` names the
+    figures that were not computed exactly."""
 
     spec: Json
     num_parameters: int
@@ -109,7 +137,9 @@ class Estimate(View):
     disk_bytes: int
     total_steps: int
     total_tokens: int | None
+    trial_steps: int
     estimated_seconds: dict[str, float]
+    trial_seconds: dict[str, float]
     approximate: tuple[str, ...]
     assumptions: dict[str, float]
     warnings: tuple[str, ...]

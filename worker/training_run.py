@@ -4,9 +4,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 import torch._dynamo  # noqa: F401  the first step of an optimizer imports it: 1.2 s that a waiting process can spare
 
+from app.contract.auto import as_decided, is_decided, settled, with_options, with_values
 from app.contract.messages import (
     EXIT_FAILED,
     EXIT_STOPPED,
@@ -21,11 +23,14 @@ from app.contract.messages import (
     ResolvedLine,
     ResultLine,
 )
+from app.contract.specs.training import TrainingOptions
 from worker.batch_prediction.run import predict
 from worker.evaluation.run import evaluate
 from worker.methods import BUILDERS
+from worker.training.auto.decision import decide
 from worker.training.checkpoints import environment
 from worker.training.failures import job_error
+from worker.training.protocols import Log, Method
 from worker.training.resolution import resolve
 from worker.training.seed import seed_preparation
 from worker.training.trainer import Trainer
@@ -72,11 +77,27 @@ def _train(
     stop: threading.Event,
     on_training: Callable[[], None],
 ) -> FinishedLine | None:
-    spec = assignment.spec
-    seed_preparation(spec.training.seed)
-    method = BUILDERS[spec.kind, spec.method.type](assignment, lambda message: report(LogLine(message=message)))
-    resolved = assignment.resolved or resolve(spec, method)
+    spec, build = assignment.spec, partial(_built, assignment)
+    options = settled(spec, assignment.resolved)
+    method = build(options, lambda message: report(LogLine(message=message)))
+    resolved = assignment.resolved or resolve(with_options(spec, options), method)
     report(ResolvedLine(resolved=resolved, environment=environment(resolved.device)))
-    trainer = Trainer(method, spec.training, resolved, output_dir=assignment.output_dir, report=report, stop=stop)
     on_training()
+    if not is_decided(spec.training, resolved):
+        del method  # its memory is for the trials
+        values = decide(assignment, build, resolved, report, stop)
+        if values is None:
+            return None
+        options = with_values(options, *values)
+        method = build(options)
+        resolved = as_decided(resolve(with_options(spec, options), method), spec.training, options)
+        report(ResolvedLine(resolved=resolved, environment=environment(resolved.device)))
+    trainer = Trainer(method, options, resolved, output_dir=assignment.output_dir, report=report, stop=stop)
     return trainer.run(assignment.resume_from)
+
+
+def _built(assignment: Assignment, options: TrainingOptions, log: Log = lambda _: None) -> Method:
+    """With these options, as if nothing had been drawn before."""
+    spec = with_options(assignment.spec, options)
+    seed_preparation(options.seed)
+    return BUILDERS[spec.kind, spec.method.type](assignment.model_copy(update={"spec": spec}), log)

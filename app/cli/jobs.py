@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pretune import Client, Job
-    from pretune.views import Estimate, EventView, Json
+    from pretune.views import AutoDecision, Estimate, EventView, Json
 
 commands = typer.Typer()
 
@@ -271,8 +271,10 @@ def _facts(job: "Job") -> "Table":
         "status": job.status if job.queue_position is None else f"{job.status}, {job.queue_position} before it",
         "error": job.error and f"{job.error.code} ({job.error.fault}): {job.error.message}",
         "step": progress.step if progress.total_steps is None else f"{progress.step} of {progress.total_steps}",
+        "trials": progress.num_trials and f"{progress.num_trials_done} of at most {progress.num_trials}",
         "left": progress.eta_seconds and duration(progress.eta_seconds),
         "measured": measured,
+        **{name: _told_decision(decision) for name, decision in job.auto.items()},
         "data": job.dataset_id,
         "parent": job.parent_model_id or job.parent,
         "model": job.model_id,
@@ -281,6 +283,12 @@ def _facts(job: "Job") -> "Table":
         "finished": age(job.finished_at),
     }
     return facts(told)
+
+
+def _told_decision(decision: "AutoDecision") -> str:
+    if decision.chosen is None:
+        return "auto, not decided yet"
+    return f"{decision.chosen:g}, by auto: {decision.reason}"
 
 
 def _plan(client: "Client", spec: "Json") -> "Table":
@@ -301,6 +309,7 @@ def _cost(estimate: "Estimate") -> "Table":
             "data": spec["dataset"],
             "parameters": f"{sure['num_parameters']}{count(estimate.num_parameters)}",
             "steps": f"{sure['total_steps']}{estimate.total_steps:,}",
+            "trials": estimate.trial_steps and f"{sure['trial_steps']}{estimate.trial_steps:,} steps more at most",
             "memory": f"about {size(estimate.memory_bytes)}",
             "disk": f"about {size(estimate.disk_bytes)}",
             "time": times and f"about {', '.join(times)}",

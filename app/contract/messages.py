@@ -14,6 +14,7 @@ from app.contract.errors import JobError
 from app.contract.evaluations import EvaluationReport
 from app.contract.model_folder import ModelDescription
 from app.contract.specs import BatchPredictSpec, EvaluateSpec, TrainingSpec
+from app.contract.trials import Trial
 
 WAKE_TASK = "pretune.wake"
 CPU_QUEUE = "cpu"
@@ -31,7 +32,8 @@ class Resolved(Contract):
 
     `total_steps` is fixed here; `tokens_per_step` is null where the method counts no tokens. `num_trained_parameters`:
     those that learn at some time of the training. `gradient_accumulation_steps`: those asked for, or more where memory
-    did not suffice; it alone may change, once.
+    did not suffice; it alone may change, once. `learning_rate` and `batch_size` are null where the user named a number,
+    and while trials are made.
     """
 
     device: Literal["cpu", "cuda"]
@@ -47,6 +49,8 @@ class Resolved(Contract):
     num_validation_examples: int
     tokens_per_step: int | None = None
     vocab_size: int | None = None
+    learning_rate: float | None = None
+    batch_size: int | None = None
 
 
 class DatasetInput(Contract):
@@ -64,6 +68,7 @@ class Assignment(Contract):
 
     `parent_model` is the folder of the parent's model; `resume_from` a verified checkpoint folder of this job.
     `output_dir` receives `checkpoints/` and `artifacts/`; `cache_dir` is shared between jobs and may be emptied.
+    `trials` have been made by earlier attempts.
     """
 
     job_id: str
@@ -74,6 +79,7 @@ class Assignment(Contract):
     parent_model: LocalPath | None = None
     resume_from: LocalPath | None = None
     resolved: Resolved | None = None
+    trials: tuple[Trial, ...] = ()
     output_dir: LocalPath
     cache_dir: LocalPath
 
@@ -113,9 +119,27 @@ class ReadyLine(Contract):
 
 
 class ResolvedLine(Contract):
+    """Told once the data are prepared, and again when trials have decided what was left `auto`."""
+
     type: Literal["resolved"] = "resolved"
     resolved: Resolved
     environment: Environment
+
+
+class SearchLine(Contract):
+    """How far the trials are: `num_done` of at most `num_trials`, and the steps of the one being made."""
+
+    type: Literal["search"] = "search"
+    num_done: int
+    num_trials: int
+    step: int
+
+
+class TrialLine(Contract):
+    """A trial has been made."""
+
+    type: Literal["trial"] = "trial"
+    trial: Trial
 
 
 class MetricsLine(Contract):
@@ -189,6 +213,8 @@ LastLine = ResultLine | FailedLine
 ReportLine = Annotated[
     ReadyLine
     | ResolvedLine
+    | SearchLine
+    | TrialLine
     | MetricsLine
     | CheckpointLine
     | ArtifactLine

@@ -127,7 +127,7 @@ def memory_bytes(
     weights = num_parameters(method, body, num_outputs) + adapters
     averages = int(training.weight_average is not None)
     states = weights + trained * (1 + _optimizer_numbers(training.optimizer) + averages)
-    micro_batch_size = training.batch_size // training.gradient_accumulation_steps
+    micro_batch_size = training.decided_batch_size // training.gradient_accumulation_steps
     loads = [] if isinstance(strategy, FrozenStrategy) else [_body_load(body, tokens_per_example)]
     loads.append(_head_load(method, body, num_outputs, tokens_per_example))
     return BYTES_PER_NUMBER * (states + micro_batch_size * sum(load.numbers for load in loads))

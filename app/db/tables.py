@@ -101,6 +101,7 @@ class JobRow(Row):
     """`attempt` counts starts; `lost_attempts` only those that were lost, and `seconds_run` what ended attempts took,
     both since the last retry. The lease belongs to (owner, attempt).
 
+    `trials` are those that have decided its `auto` fields, or are to.
     `error` tells why it failed or, of a queued job, what holds it back. `store_bytes` and `scratch_bytes` are what it
     will write at most; null where that was not estimated.
     A deleted job keeps its row, because its models and its children name it; all else that it has goes.
@@ -147,6 +148,7 @@ class JobRow(Row):
     traceparent: Mapped[str | None] = mapped_column(String(55))
     progress: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]
+    trials: Mapped[list[Any] | None]
     error: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime | None]

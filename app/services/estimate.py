@@ -10,14 +10,17 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.contract import sizes
+from app.contract.auto import settled
 from app.contract.base import Contract
 from app.contract.messages import GPU_QUEUE
 from app.contract.model_folder import InputKind
+from app.contract.search import Search
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.methods import Classification
-from app.contract.specs.training import Duration
+from app.contract.specs.training import Duration, TrainingOptions
 from app.db import workers
 from app.db.session import Database, now
+from app.services.jobs.auto import told_default
 from app.services.jobs.disk import disk_need
 from app.services.jobs.planning import Plan, longest_example, plan
 from app.settings import Settings
@@ -34,7 +37,8 @@ class Estimate(Contract):
     """`approximate` names the figures that were not computed exactly. `estimated_seconds` is per device, from the
     speeds told in `assumptions`, without evaluations. `num_trained_parameters` are those that the strategy lets learn,
     adapters among them, which are merged into the `num_parameters` of the model when training ends. `disk_bytes` is
-    what it has on disks at most: the checkpoints that it keeps, and what an attempt works with.
+    what it has on disks at most: the checkpoints that it keeps, and what an attempt works with. `trial_steps` are made
+    at most, on top of `total_steps`, for fields left `auto`: `trial_seconds` of the `estimated_seconds`.
     """
 
     spec: dict[str, Any]
@@ -44,7 +48,9 @@ class Estimate(Contract):
     disk_bytes: int
     total_steps: int
     total_tokens: int | None
+    trial_steps: int
     estimated_seconds: dict[str, float]
+    trial_seconds: dict[str, float]
     approximate: list[str]
     assumptions: dict[str, float]
     warnings: list[str]
@@ -88,8 +94,14 @@ class Estimates:
             planned = plan(session, project_id, spec, self.settings)
             warnings = self._warnings(session, planned)
         load = _load(planned)
-        total_steps = load.steps(spec.training.duration)
-        seconds = _seconds(planned, load, total_steps)
+        training = settled(spec)
+        total_steps = load.steps(training.decided_duration)
+        search = Search.of(spec, total_steps, load.num_examples)
+        trials = _seconds(planned, load, search.steps)
+        seconds = {
+            device: round(START_SECONDS + trials[device] + of_steps, 1)
+            for device, of_steps in _seconds(planned, load, total_steps).items()
+        }
         return Estimate(
             spec=spec.model_dump(mode="json"),
             num_parameters=planned.num_parameters,
@@ -98,10 +110,17 @@ class Estimates:
             disk_bytes=sum(disk_need(planned)),
             total_steps=total_steps,
             total_tokens=None if load.tokens_per_step is None else round(total_steps * load.tokens_per_step),
+            trial_steps=search.steps,
             estimated_seconds=seconds,
+            trial_seconds=trials,
             approximate=_approximate(planned),
             assumptions={f"{device}_flops_per_second": rate for device, rate in FLOPS_PER_SECOND.items()},
-            warnings=[*warnings, *_doubts(spec, load, total_steps), *_too_long(spec, seconds)],
+            warnings=[
+                *warnings,
+                *_doubts(training, load, total_steps),
+                *_untried(search, total_steps),
+                *_too_long(spec, seconds),
+            ],
         )
 
     def _warnings(self, session: Session, planned: Plan) -> list[str]:
@@ -113,14 +132,14 @@ class Estimates:
 
 
 def _load(planned: Plan) -> DataLoad:
-    training, dataset = planned.spec.training, planned.dataset
+    training, dataset = settled(planned.spec), planned.dataset
     if planned.dataset.kind == "text":
         window = longest_example(planned.body)
         num_tokens = dataset.size_bytes / _bytes_per_token(planned) * (1 - training.held_back)
         num_windows = max(1, int(num_tokens + 1) // window - 1)
-        return DataLoad(num_windows, min(training.batch_size, num_windows), min(window, max(1.0, num_tokens)))
+        return DataLoad(num_windows, min(training.decided_batch_size, num_windows), min(window, max(1.0, num_tokens)))
     num_examples = max(1, round(_examples_of_an_epoch(planned) * (1 - training.held_back)))
-    return DataLoad(num_examples, min(training.batch_size, num_examples), _tokens_per_example(planned))
+    return DataLoad(num_examples, min(training.decided_batch_size, num_examples), _tokens_per_example(planned))
 
 
 def _examples_of_an_epoch(planned: Plan) -> int:
@@ -146,7 +165,7 @@ def _bytes_per_token(planned: Plan) -> float:
     return min(max(1 + 0.53 * (math.log2(planned.body.vocab_size) - 8), 1.0), 5.0)
 
 
-def _seconds(planned: Plan, load: DataLoad, total_steps: int) -> dict[str, float]:
+def _seconds(planned: Plan, load: DataLoad, steps: int) -> dict[str, float]:
     method = (planned.spec.kind, planned.spec.method.type)
     tokens = max(1, round(load.tokens_per_example or 1))
     flops_per_step = load.batch_size * sizes.training_flops(
@@ -154,7 +173,7 @@ def _seconds(planned: Plan, load: DataLoad, total_steps: int) -> dict[str, float
     )
     asked = planned.spec.resources.device
     return {
-        device: round(START_SECONDS + total_steps * (STEP_SECONDS[device] + flops_per_step / rate), 1)
+        device: round(steps * (STEP_SECONDS[device] + flops_per_step / rate), 1)
         for device, rate in FLOPS_PER_SECOND.items()
         if asked in ("auto", device)
     }
@@ -162,9 +181,9 @@ def _seconds(planned: Plan, load: DataLoad, total_steps: int) -> dict[str, float
 
 def _approximate(planned: Plan) -> list[str]:
     """The tokenizer is not learned yet, and lengths are known by their median; a split keeps duplicates together."""
-    names = ["memory_bytes", "disk_bytes", "estimated_seconds"]
-    if planned.spec.training.duration.steps is None:
-        names.append("total_steps")
+    names = ["memory_bytes", "disk_bytes", "estimated_seconds", "trial_seconds"]
+    if settled(planned.spec).decided_duration.steps is None:
+        names += ["total_steps", "trial_steps"]
     if planned.body.input is InputKind.TEXT:
         names.append("total_tokens")
         if isinstance(planned.spec, PretrainSpec):
@@ -172,13 +191,12 @@ def _approximate(planned: Plan) -> list[str]:
     return names
 
 
-def _doubts(spec: PretrainSpec | FinetuneSpec, load: DataLoad, total_steps: int) -> list[str]:
-    training = spec.training
+def _doubts(training: TrainingOptions, load: DataLoad, total_steps: int) -> list[str]:
     doubts = []
-    if training.batch_size > load.num_examples:
+    if training.decided_batch_size > load.num_examples:
         doubts.append(
-            f"A batch of {training.batch_size:,} is more than the {load.num_examples:,} examples to train on: each "
-            "step would take them all."
+            f"A batch of {training.decided_batch_size:,} is more than the {load.num_examples:,} examples to train on: "
+            "each step would take them all."
         )
     if training.schedule.warmup_steps >= total_steps:
         doubts.append(
@@ -186,6 +204,10 @@ def _doubts(spec: PretrainSpec | FinetuneSpec, load: DataLoad, total_steps: int)
             "the learning rate never reaches its peak."
         )
     return doubts
+
+
+def _untried(search: Search, total_steps: int) -> list[str]:
+    return [told_default(field, search.defaults, total_steps) for field in search.skipped]
 
 
 def _too_long(spec: PretrainSpec | FinetuneSpec, estimated_seconds: dict[str, float]) -> list[str]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from app.contract.checkpoint import MANIFEST_NAME, MODEL_FOLDER, CheckpointManifest, checkpoint_folder_name
-from app.contract.messages import Assignment, DatasetInput, FinishedLine, ReportLine
+from app.contract.messages import Assignment, DatasetInput, FinishedLine, ReportLine, ResolvedLine, TrialLine
 from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
 from app.contract.specs import training_spec_adapter
 from worker.methods import BUILDERS
@@ -52,12 +52,15 @@ FULL = Profile("full", seeds=(0, 1, 2))
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The folder of a model, and what it took: its own steps and seconds behind those of its parents."""
+    """The folder of a model, and what it took: its own steps and seconds behind those of its parents. `learning_rate`
+    is what `auto` chose, after `trial_steps`."""
 
     model: Path
     steps: tuple[int, ...] = ()
     seconds: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    learning_rate: float | None = None
+    trial_steps: int = 0
 
     @property
     def description(self) -> ModelDescription:
@@ -86,7 +89,7 @@ class Bench:
         if not folder.exists():
             self._train(folder, spec, data, parent, validation)
         facts = json.loads((folder / "trained.json").read_text())
-        return Trained(folder / MODEL_FOLDER, tuple(facts["steps"]), facts["seconds"], facts["metrics"])
+        return Trained(folder / MODEL_FOLDER, **facts | {"steps": tuple(facts["steps"])})
 
     def untrained(self, spec: Json, data: DatasetInput) -> Trained:
         """The model of a pretraining as it is before its first step: what it knows of the data is their scale."""
@@ -149,6 +152,8 @@ class Bench:
                 "steps": [*(parent.steps if parent else ()), finished.step],
                 "seconds": (parent.seconds if parent else 0.0) + time.perf_counter() - began,
                 "metrics": CheckpointManifest.model_validate_json((checkpoint / MANIFEST_NAME).read_bytes()).metrics,
+                "learning_rate": [line.resolved for line in lines if isinstance(line, ResolvedLine)][-1].learning_rate,
+                "trial_steps": sum(line.trial.stopped_at_step for line in lines if isinstance(line, TrialLine)),
             }
             (checkpoint / "trained.json").write_text(json.dumps(facts))
             _moved(checkpoint, folder)

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from app.contract.messages import (
     MetricsLine,
     ReportLine,
     ResolvedLine,
+    TrialLine,
     report_line_adapter,
 )
 from worker.methods import BUILDERS
@@ -40,7 +41,12 @@ def run_here(assignment: Assignment) -> list[ReportLine]:
 
 
 def run_until_killed(assignment: Assignment, step: int) -> list[ReportLine]:
-    """SIGKILL a training process once it has told a metric of `step` or of a later one.
+    """SIGKILL a training process once it has told a metric of `step` or of a later one."""
+    return run_until_killed_at(assignment, lambda line: isinstance(line, MetricsLine) and line.step >= step)
+
+
+def run_until_killed_at(assignment: Assignment, reached: Callable[[ReportLine], bool]) -> list[ReportLine]:
+    """SIGKILL a training process once it has told such a line.
 
     A pipe of one page lets it run ahead of its reader by some twenty lines only.
     """
@@ -53,7 +59,7 @@ def run_until_killed(assignment: Assignment, step: int) -> list[ReportLine]:
     with os.fdopen(os.dup(report.fileno()), "rb") as told:
         for line in told:
             lines.append(report_line_adapter.validate_json(line))
-            if isinstance(lines[-1], MetricsLine) and lines[-1].step >= step:
+            if reached(lines[-1]):
                 process.kill()
     report.close()
     process.join()
@@ -67,11 +73,15 @@ def _train(assignment: Assignment, report: Connection, num_threads: int) -> None
 
 
 def continued(assignment: Assignment, lines: Iterable[ReportLine]) -> Assignment:
-    """The next attempt: from the newest whole checkpoint, with what the first one resolved."""
-    resolved = next(line.resolved for line in lines if isinstance(line, ResolvedLine))
-    return assignment.model_copy(
-        update={"attempt": 2, "resume_from": newest_checkpoint(assignment), "resolved": resolved}
-    )
+    """The next attempt: from the newest whole checkpoint, with what the first one resolved and tried."""
+    told = list(lines)
+    update = {
+        "attempt": assignment.attempt + 1,
+        "resume_from": newest_checkpoint(assignment),
+        "resolved": [line.resolved for line in told if isinstance(line, ResolvedLine)][-1],
+        "trials": (*assignment.trials, *(line.trial for line in told if isinstance(line, TrialLine))),
+    }
+    return assignment.model_copy(update=update)
 
 
 def newest_checkpoint(assignment: Assignment) -> Path | None:

@@ -44,9 +44,12 @@ from app.contract.messages import (
     ReportLine,
     Resolved,
     ResolvedLine,
+    SearchLine,
+    TrialLine,
 )
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription, model_digest
 from app.contract.specs.architectures import MlpArchitecture
+from app.contract.trials import Trial
 from app.processes import die_with_parent
 
 FIRST_WEIGHTS = "0" * 64
@@ -69,7 +72,8 @@ class Script:
 
     At `out_of_memory_at`, memory suffices for micro-batches of `fitting_examples`. `trace` is a file that gets a line
     at each start and each end: job, attempt, process id. From the step `padded_at` on, each checkpoint has a file of
-    `padding_bytes` more. At `wait_at`, the process waits until the file `wait_for` is there.
+    `padding_bytes` more. At `wait_at`, the process waits until the file `wait_for` is there. Before the first step come
+    `trials`.
     """
 
     steps: int
@@ -95,20 +99,24 @@ class Script:
     wait_at: int = 0
     wait_for: str = ""
     environment_by_attempt: bool = False
+    trials: int = 0
+    kill_after_trial: int = 0
+    wait_after_trials: bool = False
     tell_parent: bool = False
     trace: str = ""
 
     @classmethod
     def of(cls, assignment: Assignment) -> "Script":
         training = assignment.spec.training
-        assert training.duration.steps is not None
+        steps = training.decided_duration.steps
+        assert steps is not None
         every = training.checkpoint_every.steps if training.checkpoint_every else None
         given = {
             name: READERS[type(cls.__dataclass_fields__[name].default)](text)
             for name, text in assignment.spec.metadata.items()
             if name in cls.__dataclass_fields__
         }
-        return cls(steps=training.duration.steps, checkpoint_every=every or training.duration.steps, **given)
+        return cls(steps=steps, checkpoint_every=every or steps, **given)
 
 
 class Training:
@@ -126,6 +134,7 @@ class Training:
             signal.signal(signal.SIGTERM, self._heed)
         self._trace("start")
         self._say(ResolvedLine(resolved=self._resolved(), environment=self._environment()))
+        self._search()
         if self._script.tell_parent and (parent := self._assignment.parent_model):
             self._say(LogLine(message=f"parent {(parent / 'model.safetensors').read_text()}"))
         while self._step < self._script.steps:
@@ -138,6 +147,30 @@ class Training:
             self._misbehave()
         self._finish()
         return 1 if self._script.crash_after_finish else 0
+
+    def _search(self) -> None:
+        for number in range(len(self._assignment.trials), self._script.trials):
+            self._say(SearchLine(num_done=number, num_trials=self._script.trials, step=0))
+            self._trace(f"trial-{number}")
+            trial = Trial(
+                field="learning_rate",
+                learning_rate=(number + 1) / 100,
+                batch_size=32,
+                steps=10,
+                score=1 / (number + 1),
+                stopped_at_step=10,
+                curve=((5, 2.0), (10, 1.0)),
+            )
+            self._say(TrialLine(trial=trial))
+            if number + 1 == self._script.kill_after_trial and self._assignment.attempt <= self._script.faulty_attempts:
+                os.kill(os.getpid(), signal.SIGKILL)
+        while self._script.wait_after_trials:
+            if self._stop:
+                sys.exit(EXIT_STOPPED)
+            time.sleep(POLL_SECONDS)
+        if self._script.trials:
+            resolved = self._resolved().model_copy(update={"learning_rate": self._script.trials / 100})
+            self._say(ResolvedLine(resolved=resolved, environment=self._environment()))
 
     def _train_one(self) -> None:
         time.sleep(self._script.step_seconds)
@@ -193,7 +226,7 @@ class Training:
 
     def _micro_batch_size(self) -> int:
         training = self._assignment.spec.training
-        return training.batch_size // training.gradient_accumulation_steps
+        return training.decided_batch_size // training.gradient_accumulation_steps
 
     def _finish(self) -> None:
         sample = self._assignment.output_dir / "sample.txt"

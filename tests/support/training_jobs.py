@@ -228,6 +228,9 @@ class TrainingJobs:
 
         wait_until(reached, timeout_seconds, f"{job_id} should reach step {step}")
 
+    def wait_for_trials(self, job_id: str, number: int) -> None:
+        wait_until(lambda: len(self.get(job_id).trials or ()) >= number, 60.0, f"{job_id} should keep {number} trials")
+
     def wait_for_attempt(self, job_id: str, number: int) -> None:
         """To be claimed: all that the one before reported has been written."""
         wait_until(lambda: self.get(job_id).attempt >= number, 60.0, f"attempt {number} of {job_id} should begin")

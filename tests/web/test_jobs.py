@@ -1,6 +1,7 @@
 """The table of jobs and the page of one job, in a browser."""
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -256,3 +257,48 @@ def test_a_job_without_a_report_has_no_panel_for_it(page: Page, running: JobRow)
     page.goto(f"/jobs/{running.id}")
     expect(page.locator("#progress")).to_have_text("20 / 100")
     expect(page.get_by_role("region", name="Overfitting")).to_have_count(0)
+
+
+def test_trials_tell_their_candidates_and_then_the_winner(page: Page, database: Database) -> None:
+    spec = language_model_spec(make_dataset(database).id, training={"optimizer": {"learning_rate": "auto"}})
+    job = make_job(database, status=JobStatus.RUNNING, spec=spec, trials=[_trial(0.002, 2.5), _trial(0.02, None)])
+    page.goto(f"/jobs/{job.id}")
+    panel = page.get_by_role("region", name="Decided by trials")
+    expect(panel).to_contain_text("Trials come before the first step.")
+    expect(panel.get_by_role("row")).to_have_text(
+        ["learning rateValidation lossSteps", "0.0022.512", "0.02diverged3 of 12"]
+    )
+    expect(panel.get_by_role("img")).to_have_attribute("aria-label", re.compile("0.002 from 4 to 3 at step 12"))
+
+    with database.transaction() as session:
+        row = session.get_one(JobRow, job.id)
+        row.trials = [*(row.trials or ()), _trial(0.006, 2.4)]
+        row.resolved = RESOLVED | {"learning_rate": 0.006}
+    tell(database, job, "log", level="info", message="Trial of learning_rate 0.006.")
+    expect(panel).to_contain_text("learning rate 0.006. The lowest validation loss of all trials")
+    expect(panel.get_by_role("row")).to_have_count(4)
+
+
+def test_a_job_whose_numbers_were_named_has_no_panel_of_trials(page: Page, running: JobRow) -> None:
+    page.goto(f"/jobs/{running.id}")
+    expect(page.get_by_role("img", name="Loss")).to_be_visible()
+    expect(page.get_by_role("region", name="Decided by trials")).to_be_hidden()
+
+
+RESOLVED = {
+    "device": "cpu", "precision": "fp32", "compile": False, "total_steps": 100, "evaluate_every_steps": 10,
+    "checkpoint_every_steps": 10, "num_parameters": 1, "num_train_examples": 1, "num_validation_examples": 1,
+}  # fmt: skip
+
+
+def _trial(learning_rate: float, score: float | None) -> dict[str, Any]:
+    return {
+        "field": "learning_rate",
+        "learning_rate": learning_rate,
+        "batch_size": 32,
+        "steps": 12,
+        "score": score,
+        "stopped_at_step": 12 if score else 3,
+        "cut": None if score else "diverged",
+        "curve": [[1, 4.0], [12, 3.0]] if score else [[3, 50.0]],
+    }

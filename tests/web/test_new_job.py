@@ -90,6 +90,18 @@ def test_a_variant_brings_its_own_fields(page: Page, database: Database) -> None
     assert submitted(page, database).spec["training"]["optimizer"]["learning_rate"] == 0.01
 
 
+def test_numbers_can_be_left_to_trials(page: Page, database: Database) -> None:
+    make_dataset(database, num_examples=100_000)
+    page.goto("/jobs/new")
+    page.get_by_label("learning rate").fill("auto")
+    page.get_by_label("Unit of duration").select_option("auto")
+    expect(page.get_by_label("duration", exact=True)).to_be_disabled()
+    expect(page.locator("#estimate")).to_contain_text("steps more at most")
+    assert body(page)["training"] == {"duration": "auto", "optimizer": {"learning_rate": "auto"}}
+    spec = submitted(page, database).spec
+    assert (spec["training"]["duration"], spec["training"]["optimizer"]["learning_rate"]) == ("auto", "auto")
+
+
 def test_a_refusal_stands_beside_its_field(page: Page, database: Database, complaints: Complaints) -> None:
     complaints.foresee("422")
     make_dataset(database)

@@ -62,13 +62,15 @@ class LearnsFromExamples(BasicMethod, Generic[Model]):
     ) -> None:
         """`epochs`, in places within the training side: where one is anything but each example once."""
         num_micro_batches = options.gradient_accumulation_steps
-        steps: StepSource = ExampleSteps(sides.training, options.batch_size, num_micro_batches, options.seed, epochs)
+        steps: StepSource = ExampleSteps(
+            sides.training, options.decided_batch_size, num_micro_batches, options.seed, epochs
+        )
         if options.augmentation is not None:
             steps = RedrawnSteps(steps, augmenter(options.augmentation, model, tokenizer), options.seed)
         super().__init__(model, steps, num_validation_examples=len(sides.validation))
         self.model = model
         self._validation = sides.validation
-        self._evaluation_batch_size = options.batch_size // num_micro_batches
+        self._evaluation_batch_size = options.decided_batch_size // num_micro_batches
         self._description = description
         self._tokenizer = tokenizer
 

@@ -29,6 +29,7 @@ from app.contract.specs.job import (
     job_spec_adapter,
     training_spec_adapter,
 )
+from app.contract.trials import Trial
 from app.db import artifacts, checkpoints
 from app.db.session import Database
 from app.db.tables import CheckpointRow, DatasetRow, JobRow
@@ -86,6 +87,7 @@ class Preparation:
             parent_model=self._parent() if isinstance(spec, FinetuneSpec) else None,
             resume_from=resume_from,
             resolved=resolved,
+            trials=trials_of(job),
             output_dir=self.folder / OUTPUT_FOLDER,
             cache_dir=self.cache_dir,
         )
@@ -173,3 +175,7 @@ def training_spec_of(job: JobRow) -> PretrainSpec | FinetuneSpec:
 
 def resolved_of(job: JobRow) -> Resolved | None:
     return None if job.resolved is None else Resolved.model_validate(job.resolved)
+
+
+def trials_of(job: JobRow) -> tuple[Trial, ...]:
+    return tuple(Trial.model_validate(trial, strict=False) for trial in job.trials or ())

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from app.contract.messages import MetricsLine, Resolved
+from app.contract.messages import MetricsLine, Resolved, SearchLine
 
 
 def progress_at(line: MetricsLine, total_steps: int | None, examples_per_step: int) -> dict[str, Any]:
     """`total_steps`, `fraction` and `eta_seconds` are null until the data are prepared."""
     return {
+        "phase": "training",
         "step": line.step,
         "total_steps": total_steps,
         "fraction": min(1.0, line.step / total_steps) if total_steps else None,
@@ -22,6 +23,7 @@ def prepared(progress: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
     """The data are prepared: the number of steps is known, and a resumed job keeps the step that it had."""
     step = progress.get("step", 0)
     return {
+        "phase": "training",
         "step": step,
         "total_steps": resolved.total_steps,
         "fraction": min(1.0, step / resolved.total_steps),
@@ -30,6 +32,11 @@ def prepared(progress: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
         "steps_per_second": None,
         "eta_seconds": None,
     }
+
+
+def searching(progress: dict[str, Any], line: SearchLine) -> dict[str, Any]:
+    """Trials are made before the first step."""
+    return progress | {"phase": "trials", "num_trials_done": line.num_done, "num_trials": line.num_trials}
 
 
 def finished(progress: dict[str, Any], step: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Which lines of a training process show that its work goes on. What it merely prints or says again shows nothing."""
 
-from app.contract.messages import LogLine, MetricsLine, ReportLine, ResolvedLine
+from app.contract.messages import LogLine, MetricsLine, ReportLine, ResolvedLine, SearchLine
 
 
 class ProgressSigns:
@@ -8,7 +8,7 @@ class ProgressSigns:
 
     def __init__(self) -> None:
         self._is_training = False
-        self._told: tuple[int, frozenset[str]] | None = None
+        self._told: tuple[int, frozenset[str] | int] | None = None
 
     def shown_by(self, line: ReportLine) -> bool:
         """Asked once for each line, in order."""
@@ -19,6 +19,9 @@ class ProgressSigns:
                 return not self._is_training
             case MetricsLine():
                 before, self._told = self._told, (line.step, frozenset(line.values))
+                return self._told != before
+            case SearchLine():
+                before, self._told = self._told, (line.step, line.num_done)
                 return self._told != before
             case _:
                 pass

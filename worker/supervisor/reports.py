@@ -13,6 +13,7 @@ from typing import Self, assert_never
 
 from sqlalchemy.orm import Session
 
+from app.contract.auto import settled
 from app.contract.checkpoint import CheckpointManifest, Environment
 from app.contract.messages import (
     AnyAssignment,
@@ -29,7 +30,10 @@ from app.contract.messages import (
     ReadyLine,
     ReportLine,
     ResolvedLine,
+    SearchLine,
+    TrialLine,
 )
+from app.contract.trials import Trial
 from app.db import events, metrics
 from app.db.session import now
 from app.db.tables import JobRow
@@ -39,7 +43,7 @@ from worker.local_copies import Corrupted
 from worker.supervisor.beside import Beside
 from worker.supervisor.child import UnreadableLine
 from worker.supervisor.lease import LeaseKeeper
-from worker.supervisor.progress import prepared, progress_at
+from worker.supervisor.progress import prepared, progress_at, searching
 from worker.supervisor.publish import Publisher, delete_unneeded
 from worker.supervisor.record import record_artifact, record_checkpoint
 
@@ -56,8 +60,9 @@ class Terms:
     def of(cls, assignment: AnyAssignment) -> Self:
         if isinstance(assignment, ModelAssignment):
             return cls(assignment.num_records, examples_per_step=1, keep_checkpoints=0)
-        resolved, training = assignment.resolved, assignment.spec.training
-        return cls(resolved.total_steps if resolved else None, training.batch_size, training.keep_checkpoints)
+        resolved, training = assignment.resolved, settled(assignment.spec, assignment.resolved)
+        total_steps = resolved.total_steps if resolved else None
+        return cls(total_steps, training.decided_batch_size, training.keep_checkpoints)
 
 
 class Reports:
@@ -97,6 +102,10 @@ class Reports:
                 pass
             case ResolvedLine():
                 self._accept_resolved(line)
+            case SearchLine():
+                self._accept_search(line)
+            case TrialLine():
+                self._accept_trial(line.trial)
             case MetricsLine():
                 self._accept_metrics(line)
             case CheckpointLine():
@@ -116,11 +125,11 @@ class Reports:
 
     def _accept_resolved(self, line: ResolvedLine) -> None:
         self._stages.end("load", parameters=line.resolved.num_parameters)
-        if self._terms.total_steps is None:
-            self._terms = replace(self._terms, total_steps=line.resolved.total_steps)
+        batch_size = line.resolved.batch_size or self._terms.examples_per_step
+        self._terms = replace(self._terms, total_steps=line.resolved.total_steps, examples_per_step=batch_size)
 
         def apply(_: Session, row: JobRow) -> None:
-            row.resolved = row.resolved or line.resolved.model_dump(mode="json")
+            row.resolved = line.resolved.model_dump(mode="json")
             row.device = line.resolved.device  # a later attempt must run where the first one did
             row.environment = line.environment.model_dump(mode="json")
             row.progress = prepared(row.progress, line.resolved)
@@ -128,6 +137,23 @@ class Reports:
         self._lease.write(apply)
         if self._resumed and (differences := _differences(self._resumed.environment, line.environment)):
             self.warn(f"Resumed in another environment, so the result may differ in its last bits: {differences}.")
+
+    def _accept_search(self, line: SearchLine) -> None:
+        def apply(_: Session, row: JobRow) -> None:
+            row.progress = searching(row.progress, line)
+
+        self._lease.write(apply)
+        self._on_training()
+
+    def _accept_trial(self, trial: Trial) -> None:
+        self._stages.end("trial", learning_rate=trial.learning_rate, batch_size=trial.batch_size)
+
+        def apply(session: Session, row: JobRow) -> None:
+            row.trials = [*(row.trials or ()), trial.model_dump(mode="json")]
+            told = {"level": "info", "message": told_trial(trial)}
+            events.append(session, row.id, "log", told, now(session))
+
+        self._lease.write(apply)
 
     def _accept_metrics(self, line: MetricsLine) -> None:
         progress = progress_at(line, self._terms.total_steps, self._terms.examples_per_step)
@@ -180,6 +206,13 @@ class Reports:
 
     def _tell(self, event_type: str, data: dict[str, str]) -> None:
         self._lease.write(lambda session, row: events.append(session, row.id, event_type, data, now(session)))
+
+
+def told_trial(trial: Trial) -> str:
+    tried = f"learning_rate {trial.learning_rate:g}, batch_size {trial.batch_size}"
+    if trial.cut is not None:
+        return f"Trial of {tried}: {trial.cut.replace('_', ' ')} at step {trial.stopped_at_step} of {trial.steps}."
+    return f"Trial of {tried}: validation loss {trial.score:.4g} after {trial.steps} steps."
 
 
 def _differences(then: Environment, here: Environment) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
+from app.contract.auto import settled
 from app.contract.errors import ErrorCode, JobError
 from app.contract.evaluations import UNITS_NAME
 from app.contract.job import AttemptOutcome, JobStatus
@@ -267,7 +268,8 @@ class _Attempt:
         """The end to write, and what it changes in the job's row."""
         if row.kind not in TRAINING_KINDS:
             return AttemptEnd(AttemptOutcome.FAILED, error=error, detail=error.message), {}
-        next_try = smaller_batches(error, training_spec_of(row).training, resolved_of(row))
+        resolved = resolved_of(row)
+        next_try = smaller_batches(error, settled(training_spec_of(row), resolved), resolved)
         if isinstance(next_try, JobError):
             return AttemptEnd(AttemptOutcome.FAILED, error=next_try, detail=next_try.message), {}
         events.append(session, row.id, "warning", {"message": next_try.warning}, now(session))

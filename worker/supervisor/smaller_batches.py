@@ -20,7 +20,7 @@ class SmallerBatches:
 
 
 def smaller_batches(error: JobError, asked: TrainingOptions, resolved: Resolved | None) -> SmallerBatches | JobError:
-    """How to go on after `error`; or the error to end with, which tells the remedy that is left."""
+    """How to go on after `error`; or the error to end with, which tells the remedy that is left. `asked` is settled."""
     if resolved is None:
         return _told(error, "before its first step", "Ask for a smaller architecture or a smaller data set.")
     training = as_resolved(asked, resolved)
@@ -31,11 +31,12 @@ def smaller_batches(error: JobError, asked: TrainingOptions, resolved: Resolved 
     if parts != asked.gradient_accumulation_steps:
         remedy = "Ask for a smaller training.batch_size, more training.gradient_accumulation_steps or a smaller model."
         return _told(error, f"again, with micro-batches of {size} examples", remedy)
-    more = _more_parts(training.batch_size, parts)
+    batch_size = training.decided_batch_size
+    more = _more_parts(batch_size, parts)
     warning = (
         f"{error.message} The job is tried once more, from its last checkpoint if it has one, with "
-        f"gradient_accumulation_steps {more} instead of {parts}: micro-batches of {training.batch_size // more} "
-        f"examples, the same batch of {training.batch_size}. "
+        f"gradient_accumulation_steps {more} instead of {parts}: micro-batches of {batch_size // more} examples, the "
+        f"same batch of {batch_size}. "
         "The result may differ in its last bits from that of a run without this interruption."
     )
     return SmallerBatches(resolved.model_copy(update={"gradient_accumulation_steps": more}), warning)
@@ -53,7 +54,7 @@ def _more_parts(batch_size: int, parts: int) -> int:
 
 
 def _micro_batch_size(training: TrainingOptions) -> int:
-    return training.batch_size // training.gradient_accumulation_steps
+    return training.decided_batch_size // training.gradient_accumulation_steps
 
 
 def _told(error: JobError, when: str, remedy: str) -> JobError:

@@ -39,7 +39,7 @@ def job_error(error: Exception) -> JobError:
             return JobError(code=error.code, message=error.detail, fault=fault)
         case LossNotFinite():
             return JobError(code=ErrorCode.LOSS_NOT_FINITE, message=str(error), fault=Fault.USER)
-        case _ if _is_out_of_memory(error):
+        case _ if is_out_of_memory(error):
             message = f"The job ran out of memory ({_short(error)})."
             return JobError(code=ErrorCode.OUT_OF_MEMORY, message=message, fault=Fault.USER)
         case _ if _is_full_disk(error):
@@ -50,7 +50,7 @@ def job_error(error: Exception) -> JobError:
             return JobError(code=ErrorCode.TRAINING_CRASHED, message=message, fault=Fault.INFRASTRUCTURE)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return (isinstance(error, OSError) and error.errno == errno.ENOMEM) or (

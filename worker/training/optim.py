@@ -26,7 +26,7 @@ class ScheduledOptimizer:
     def learning_rate(self, step: int) -> float:
         """Of parameters whose rate is not scaled."""
         factor = rate_factor(self._options.schedule, step, self._total_steps)
-        return self._options.optimizer.learning_rate * factor
+        return self._options.optimizer.decided_rate * factor
 
     def prepare(self, step: int) -> None:
         """Take the learning rate of step `step` (from 0)."""
@@ -56,12 +56,12 @@ class ScheduledOptimizer:
 def _torch_optimizer(groups: list[dict[str, Any]], spec: specs.Optimizer) -> torch.optim.Optimizer:
     match spec:
         case specs.AdamW():
-            return torch.optim.AdamW(groups, spec.learning_rate, spec.betas, fused=True)
+            return torch.optim.AdamW(groups, spec.decided_rate, spec.betas, fused=True)
         case specs.Adam():
-            return torch.optim.Adam(groups, spec.learning_rate, spec.betas, fused=True)
+            return torch.optim.Adam(groups, spec.decided_rate, spec.betas, fused=True)
         case specs.Sgd():
             # Not fused: that breaks where parameters with and without momentum meet, as when a layer thaws.
-            return torch.optim.SGD(groups, spec.learning_rate, spec.momentum, foreach=True)
+            return torch.optim.SGD(groups, spec.decided_rate, spec.momentum, foreach=True)
         case _:
             assert_never(spec)
 

@@ -17,7 +17,7 @@ FLOPS_PER_PARAMETER = 6
 def resolve(spec: TrainingSpec, method: Method) -> Resolved:
     """Raises BadData where the duration counts tokens and the method does not."""
     options, data = spec.training, method.train_data
-    total_steps = steps_of(options.duration, data)
+    total_steps = steps_of(options.decided_duration, data)
     evaluate_every = _every(options.evaluate_every, data, max(1, math.ceil(total_steps / EVALUATIONS)))
     device = choose_device(spec.resources.device)
     description = method.describe()

@@ -8,20 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 
 from app.contract.checkpoint import checkpoint_folder_name
 from app.contract.messages import CheckpointLine, FinishedLine, MetricsLine, ReportLine, Resolved
 from app.contract.specs.training import TrainingOptions
-from worker.training.averaging import MovingAverage
 from worker.training.checkpoints import environment, read_state, write_checkpoint
 from worker.training.feeder import batches
-from worker.training.optim import ScheduledOptimizer
+from worker.training.learner import Learner
 from worker.training.precision import Compute
 from worker.training.progress import Pace, Progress, checked
 from worker.training.protocols import Batch, Method
-from worker.training.seed import seed_step
 
 REPORTS = 100
 LONGEST_REPORT_STEPS = 50
@@ -44,8 +41,7 @@ class Trainer:
     ) -> None:
         """`output_dir` receives `checkpoints/` and `artifacts/`. `stop` asks for a checkpoint and an early end at the
         next step."""
-        method.start(resolved)
-        method.strategy.start(resolved, method.train_data)
+        self._learner = Learner(method, options, resolved)
         self._method = method
         self._options = options
         self._resolved = resolved
@@ -54,12 +50,6 @@ class Trainer:
         self._artifacts_dir = output_dir / "artifacts"
         self._report = report
         self._stop = stop
-        groups = method.parameter_groups()
-        self._optimizers = {
-            name: ScheduledOptimizer(method.strategy.rated(parameters), options, resolved.total_steps)
-            for name, parameters in groups.items()
-        }
-        self._average = MovingAverage(chain.from_iterable(groups.values()), options.weight_average)
         self._report_every = min(max(1, resolved.total_steps // REPORTS), LONGEST_REPORT_STEPS)
         self._progress = Progress()
         self._pace = Pace()
@@ -70,7 +60,6 @@ class Trainer:
         """None where `stop` ended it first. Raises LossNotFinite."""
         if resume_from is not None:
             self._restore(resume_from)
-        self._method.module.train()
         steps = range(self._progress.step, self._resolved.total_steps)
         with closing(batches(self._method.train_data, steps, Compute.of(self._resolved).device)) as feed:
             while not self._over:
@@ -92,13 +81,7 @@ class Trainer:
 
     def _step(self, feed: Iterator[Sequence[Batch]]) -> None:
         began, step = time.perf_counter(), self._progress.step
-        micro_batches = next(feed)
-        seed_step(self._options.seed, step)
-        self._method.strategy.begin_step(step)
-        for optimizer in self._optimizers.values():
-            optimizer.prepare(step)
-        self._progress.add(self._method.train_step(micro_batches, self._optimizers))
-        self._average.update(step)
+        self._progress.add(self._learner.step(step, next(feed)))
         self._evaluated = {}
         self._pace.add(time.perf_counter() - began)
 
@@ -119,9 +102,7 @@ class Trainer:
 
     def _evaluate(self) -> bool:
         """Whether this is the best evaluation so far."""
-        with self._average.applied():
-            values = self._method.evaluate()
-        self._evaluated = checked(values, self._progress.step)
+        self._evaluated = checked(self._learner.evaluate(), self._progress.step)
         self._send_metrics(self._evaluated)
         return self._progress.judge(self._evaluated["validation_loss"], self._options.early_stopping)
 
@@ -130,7 +111,7 @@ class Trainer:
         since who takes the files may still read those of an earlier one."""
         folder = self._artifacts_dir / checkpoint_folder_name(self._progress.step)
         folder.mkdir(parents=True, exist_ok=True)
-        with self._average.applied():
+        with self._learner.average.applied():
             artifacts = self._method.artifacts(folder)
         for artifact in artifacts:
             self._report(artifact)
@@ -144,8 +125,8 @@ class Trainer:
         state = {
             "progress": self._progress.state(),
             "module": self._method.module.state_dict(),
-            "average": self._average.state(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers.items()},
+            "average": self._learner.average.state(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._learner.optimizers.items()},
         }
         folder = write_checkpoint(
             self._checkpoints_dir,
@@ -160,14 +141,14 @@ class Trainer:
         self._report(CheckpointLine(step=step, path=folder))
 
     def _export(self, folder: Path) -> None:
-        with self._average.applied():
+        with self._learner.average.applied():
             self._method.export(folder)
 
     def _restore(self, folder: Path) -> None:
         state = read_state(folder)
         self._method.module.load_state_dict(state["module"])
-        self._average.load_state(state["average"])
-        for name, optimizer in self._optimizers.items():
+        self._learner.average.load_state(state["average"])
+        for name, optimizer in self._learner.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self._progress = Progress.from_state(state["progress"])
         self._kept_step = self._progress.step
@@ -195,4 +176,4 @@ class Trainer:
 
     def _learning_rates(self) -> dict[str, float]:
         """Of the step just done, where no strategy scales it; all optimizers of a method share the schedule."""
-        return {"learning_rate": next(iter(self._optimizers.values())).learning_rate(self._progress.step - 1)}
+        return {"learning_rate": next(iter(self._learner.optimizers.values())).learning_rate(self._progress.step - 1)}

@@ -25,7 +25,8 @@ _CHECKPOINT = re.compile(rf"(?P<job>job_[0-9a-f]{{32}}):(?P<step>{STEP_PREFIX}[0
 
 
 class Hyperparameters(OpenAIRequest):
-    """`auto` is the method's own default. The learning rate is a multiple of that default."""
+    """`auto` is the method's own default, as OpenAI's takes no trials either: those begin where `training` says `auto`.
+    The learning rate is a multiple of the default."""
 
     n_epochs: Literal["auto"] | float | None = None
     batch_size: Literal["auto"] | int | None = None
@@ -200,4 +201,4 @@ def _number(value: float | Literal["auto"] | None) -> float | None:
 def default_rate(kind: str, method: str) -> float:
     """What a `learning_rate_multiplier` of 1 stands for."""
     optimizer = TRAINING_DEFAULTS.get((kind, method), {}).get("optimizer", {})
-    return float(optimizer.get("learning_rate", AdamW().learning_rate))
+    return float(optimizer.get("learning_rate", AdamW().decided_rate))

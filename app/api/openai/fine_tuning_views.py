@@ -36,11 +36,11 @@ class JobFailure(Contract):
 
 
 class ToldHyperparameters(Contract):
-    """`auto` where the job's length is not in epochs."""
+    """`auto` where the job's length is not in epochs, and where trials have not decided yet."""
 
     n_epochs: float | Literal["auto"]
-    batch_size: int
-    learning_rate_multiplier: float
+    batch_size: Literal["auto"] | int
+    learning_rate_multiplier: Literal["auto"] | float
 
 
 class FineTuningJob(Contract):
@@ -110,7 +110,7 @@ class FineTuningCheckpoint(Contract):
 
 
 def job_of(view: JobView, project_id: str) -> FineTuningJob:
-    training = view.spec["training"]
+    seed = view.spec["training"]["seed"]
     return FineTuningJob(
         created_at=unix(view.created_at),
         finished_at=None if view.finished_at is None else unix(view.finished_at),
@@ -121,19 +121,30 @@ def job_of(view: JobView, project_id: str) -> FineTuningJob:
         else JobFailure(message=view.error.message, code=view.error.code),
         model=view.parent or "",
         fine_tuned_model=view.model_id,
-        hyperparameters=ToldHyperparameters(
-            n_epochs=training["duration"]["epochs"] or "auto",
-            batch_size=training["batch_size"],
-            learning_rate_multiplier=training["optimizer"]["learning_rate"] / default_rate(view.kind, view.method),
-        ),
+        hyperparameters=_hyperparameters(view),
         method=view.spec["method"],
-        seed=training["seed"],
+        seed=seed,
         training_file=view.dataset_id,
         validation_file=view.validation_dataset_id,
         organization_id=project_id,
         user_provided_suffix=view.name,
         native_status=view.status,
         **{name: getattr(view, name) for name in _SHARED},
+    )
+
+
+def _hyperparameters(view: JobView) -> ToldHyperparameters:
+    """What trials decide is `auto` until they have."""
+    training, resolved = view.spec["training"], view.resolved
+    rate, batch_size, duration = training["optimizer"]["learning_rate"], training["batch_size"], training["duration"]
+    if rate == "auto" and resolved is not None:
+        rate = resolved.learning_rate or rate
+    if batch_size == "auto" and resolved is not None:
+        batch_size = resolved.batch_size or batch_size
+    return ToldHyperparameters(
+        n_epochs="auto" if duration == "auto" else duration["epochs"] or "auto",
+        batch_size=batch_size,
+        learning_rate_multiplier=rate if rate == "auto" else rate / default_rate(view.kind, view.method),
     )
 
 

@@ -1,6 +1,7 @@
 """How to train: duration, optimizer, schedule, validation, checkpoints. The same for every method.
 
-Fields that may be `"auto"` are decided once, by the first attempt, and told in the job's `resolved`.
+Fields that may be `"auto"` are decided once, by the first attempt, and told in the job's `resolved`. Where numbers are
+asked of options, `app.contract.auto.settled` has put them there.
 """
 
 from typing import Annotated, Literal, Self
@@ -11,7 +12,13 @@ from app.contract.base import Contract, PlainText
 
 DATASET_ID_PATTERN = r"^ds_[0-9a-f]{32}$"
 Count = Annotated[int, Field(ge=1, le=10**12)]
-LearningRate = Annotated[float, Field(gt=0.0, le=100.0)]
+Auto = Literal["auto"]
+LARGEST_RATE = 100.0
+LARGEST_BATCH = 1_048_576
+LearningRate = Annotated[
+    Annotated[float, Field(gt=0.0, le=LARGEST_RATE)] | Auto,
+    Field(description="Of the steps after the warm-up. auto: short trials before the first step choose it."),
+]
 #: What of a running mean of gradients stays in a step.
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -31,7 +38,16 @@ class Duration(Contract):
         return self
 
 
-class AdamW(Contract):
+class _Optimizer(Contract):
+    learning_rate: LearningRate
+
+    @property
+    def decided_rate(self) -> float:
+        assert self.learning_rate != "auto", "options are settled before a number is asked of them"
+        return self.learning_rate
+
+
+class AdamW(_Optimizer):
     """Decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     type: Literal["adamw"] = "adamw"
@@ -40,7 +56,7 @@ class AdamW(Contract):
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.1
 
 
-class Adam(Contract):
+class Adam(_Optimizer):
     """Kingma and Ba 2015."""
 
     type: Literal["adam"] = "adam"
@@ -49,7 +65,7 @@ class Adam(Contract):
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
 
 
-class Sgd(Contract):
+class Sgd(_Optimizer):
     type: Literal["sgd"] = "sgd"
     learning_rate: LearningRate = 1e-2
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
@@ -135,10 +151,15 @@ class ValidationFold(Contract):
 
 
 class TrainingOptions(Contract):
-    duration: Duration = Duration(epochs=3.0)
-    batch_size: Annotated[
-        int, Field(ge=1, le=1_048_576, description="Examples in one optimizer step, all micro-batches together.")
-    ] = 32
+    duration: Duration | Auto = Field(
+        default=Duration(epochs=3.0),
+        description="auto: early stopping ends it, after four times the method's default duration at the latest.",
+    )
+    batch_size: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] | Auto = Field(
+        default=32,
+        description="Examples in one optimizer step, all micro-batches together. auto: short trials before the first "
+        "step choose it.",
+    )
     optimizer: Optimizer = AdamW()
     schedule: Schedule = Schedule()
     gradient_clip_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
@@ -166,9 +187,19 @@ class TrainingOptions(Contract):
     augmentation: Augmentation | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
+    @property
+    def decided_batch_size(self) -> int:
+        assert self.batch_size != "auto", "options are settled before a number is asked of them"
+        return self.batch_size
+
+    @property
+    def decided_duration(self) -> Duration:
+        assert self.duration != "auto", "options are settled before a number is asked of them"
+        return self.duration
+
     @model_validator(mode="after")
     def _accumulation_divides_batch(self) -> Self:
-        if self.batch_size % self.gradient_accumulation_steps:
+        if self.batch_size != "auto" and self.batch_size % self.gradient_accumulation_steps:
             raise ValueError(
                 f"batch_size {self.batch_size} is not divisible by "
                 f"gradient_accumulation_steps {self.gradient_accumulation_steps}"

@@ -8,13 +8,15 @@ from sqlalchemy.orm import Session
 from app.contract import sizes
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
 from app.contract.model_folder import BodyDescription, InputKind
+from app.contract.search import largest_batch
 from app.contract.specs.architectures import TextArchitecture
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.methods import Classification, SequenceLabeling
 from app.contract.specs.strategies import GradualUnfreezingStrategy, Strategy
-from app.contract.specs.training import Duration
+from app.contract.specs.training import Auto, Duration, TrainingOptions
 from app.db.tables import DatasetRow
 from app.services.jobs.augmentation import check_augmentation
+from app.services.jobs.auto import check_auto
 from app.services.jobs.bodies import check_finetune, check_validation, num_outputs, pretrained_body
 from app.services.jobs.datasets import find_dataset
 from app.services.jobs.folds import check_fold
@@ -60,6 +62,7 @@ def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, s
         check_address(spec.webhook, settings, "webhook.url")
     check_fold(spec, dataset)
     _check_durations(spec, body)
+    check_auto(spec)
     check_augmentation(spec, body)
     return _sized(spec, dataset, parent, body, settings)
 
@@ -68,7 +71,7 @@ def _check_durations(spec: PretrainSpec | FinetuneSpec, body: BodyDescription) -
     if body.input is InputKind.TEXT:
         return
     for location, duration in _durations(spec):
-        if duration is not None and duration.tokens is not None:
+        if isinstance(duration, Duration) and duration.tokens is not None:
             raise _refused(
                 f"{location.split('.')[-1]} is given as {duration.tokens} tokens, and {spec.method.type} on "
                 f"{body.input} examples counts none. Give it in steps or epochs.",
@@ -76,7 +79,7 @@ def _check_durations(spec: PretrainSpec | FinetuneSpec, body: BodyDescription) -
             )
 
 
-def _durations(spec: PretrainSpec | FinetuneSpec) -> Iterator[tuple[str, Duration | None]]:
+def _durations(spec: PretrainSpec | FinetuneSpec) -> Iterator[tuple[str, Duration | Auto | None]]:
     for name in ("duration", "evaluate_every", "checkpoint_every"):
         yield f"training.{name}", getattr(spec.training, name)
     if isinstance(spec, FinetuneSpec) and isinstance(spec.strategy, GradualUnfreezingStrategy):
@@ -102,16 +105,22 @@ def _sized(
             "method.architecture",
         )
     strategy = _strategy(spec)
-    memory = sizes.memory_bytes(method, body, outputs, spec.training, longest_example(body), strategy=strategy)
+    training = largest_batch(spec)
+    memory = sizes.memory_bytes(method, body, outputs, training, longest_example(body), strategy=strategy)
     if memory > settings.max_training_bytes:
         raise _too_large(
             f"A step would take {memory / GIB:,.0f} GiB of memory; the limit is "
-            f"{settings.max_training_bytes / GIB:,.0f} GiB. Make the batch of {spec.training.batch_size} smaller, cut "
-            "it into more parts by gradient_accumulation_steps, or make the architecture smaller.",
+            f"{settings.max_training_bytes / GIB:,.0f} GiB. Make the batch of {_told_batch(spec, training)} smaller, "
+            "cut it into more parts by gradient_accumulation_steps, or make the architecture smaller.",
             "training.batch_size",
         )
     trained = sizes.num_trained_parameters(method, body, outputs, strategy=strategy, crf=has_crf, pooling=pooling)
     return Plan(spec, dataset, parent, body, outputs, parameters, trained, memory)
+
+
+def _told_batch(spec: PretrainSpec | FinetuneSpec, training: TrainingOptions) -> str:
+    size = f"{training.decided_batch_size}"
+    return f"up to {size}, which `auto` may try," if spec.training.batch_size == "auto" else size
 
 
 def _strategy(spec: PretrainSpec | FinetuneSpec) -> Strategy:

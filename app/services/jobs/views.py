@@ -1,7 +1,7 @@
 """A job as its user sees it."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -10,13 +10,16 @@ from app.contract.errors import JobError
 from app.contract.job import JobStatus
 from app.contract.messages import Resolved
 from app.db.tables import JobRow
+from app.services.jobs.auto import AutoDecision, decisions
 
 
 class JobProgress(Contract):
     """`total_steps`, `fraction` and `eta_seconds` are null until the data are prepared. Rates are over the last
-    interval between two reports; tokens are counted where the method reads text.
+    interval between two reports; tokens are counted where the method reads text. In the phase `trials`, before the
+    first step, `num_trials_done` of at most `num_trials` have been made for what was left `auto`; before, it is null.
     """
 
+    phase: Literal["trials", "training"] | None = None
     step: int = 0
     total_steps: int | None = None
     fraction: float | None = None
@@ -24,6 +27,8 @@ class JobProgress(Contract):
     examples_per_second: float | None = None
     steps_per_second: float | None = None
     eta_seconds: float | None = None
+    num_trials_done: int | None = None
+    num_trials: int | None = None
 
 
 class JobView(Contract):
@@ -41,6 +46,9 @@ class JobView(Contract):
     status: Annotated[JobStatus, Field(strict=False)]
     spec: dict[str, Any]
     resolved: Resolved | None
+    auto: dict[str, AutoDecision] = Field(
+        description="How each number was decided that was left auto: learning_rate, batch_size, duration."
+    )
     dataset_id: str
     validation_dataset_id: str | None
     parent: str | None
@@ -70,6 +78,7 @@ def view_of(row: JobRow, queue_position: int | None) -> JobView:
         {name: getattr(row, name) for name in _PLAIN}
         | {
             "resolved": row.resolved and Resolved.model_validate(row.resolved),
+            "auto": decisions(row),
             "parent": row.parent_ref,
             "metadata": row.job_metadata,
             "queue_position": queue_position,

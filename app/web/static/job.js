@@ -1,6 +1,7 @@
 // One job, as it goes. The page came with the job's view; what follows arrives as events.
 
 import { attempt, call, say } from "./api.js";
+import { isOpen, showAuto } from "./auto.js";
 import { Chart } from "./chart.js";
 import { deleteAfterAsking } from "./deletion.js";
 import { badge, byId, confirmed, framed, h, pageState } from "./dom.js";
@@ -45,6 +46,7 @@ function showJob() {
   showNotes();
   showFigures();
   showSpec();
+  byId("auto-panel").hidden = !showAuto(byId("auto"), job);
   byId("resolved").replaceChildren(job.resolved ? factsTable("Resolved", job.resolved) : nothing("The first attempt decides them, once the data are read."));
 }
 
@@ -124,7 +126,8 @@ const meanRate = () => (job.started_at && job.finished_at && job.progress.step /
 function remaining(eta) {
   if (job.status === "running" && eta !== null) return `about ${duration(eta)} left`;
   if (job.started_at && job.finished_at) return `took ${duration(secondsTaken())}`;
-  return job.status === "running" ? "preparing the data" : "";
+  if (job.status !== "running") return "";
+  return job.progress.phase === "trials" ? "making trials for what is auto" : "preparing the data";
 }
 
 function showSpec() {
@@ -278,12 +281,12 @@ function onEvent(event) {
     job.metrics = { ...job.metrics, ...event.data.values };
     job.progress = { ...job.progress, ...event.data.progress };
     showCurves();
-    if (!job.resolved) refresh();
+    if (!job.resolved || isOpen(job)) refresh();
     return;
   }
   addEvent(event);
   if (event.type === "status") byId("spoken").textContent = `The job is ${event.data.status}.`;
-  if (event.type !== "log") refresh();
+  if (event.type !== "log" || isOpen(job)) refresh();
 }
 
 function onLive(live) {

@@ -258,6 +258,7 @@ function showEstimate(found) {
     ["disk, at most", about("disk_bytes") + bytes(found.disk_bytes)],
     ["steps", about("total_steps") + whole(found.total_steps)],
     found.total_tokens !== null && ["tokens", about("total_tokens") + count(found.total_tokens)],
+    ...(found.trial_steps ? [["trials", `${about("trial_steps")}${whole(found.trial_steps)} steps more at most`]] : []),
     ...Object.entries(found.estimated_seconds).map(([device, seconds]) => [`time on ${device}`, about("estimated_seconds") + duration(seconds)]),
   ].filter(Boolean);
   byId("estimate").replaceChildren(

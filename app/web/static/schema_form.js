@@ -87,8 +87,9 @@ export class SchemaForm {
       const values = others.flatMap((one) => ("const" in one ? [one.const] : one.enum ?? [true, false]));
       return this.#select(described, optional ? [null, ...values] : values, value, path);
     }
-    if (others.length > 1) return this.#mixed(described, others, value, path, optional);
-    if (isDuration(others[0])) return this.#duration(described, value, path, true);
+    const wordsTaken = others.flatMap((one) => ("const" in one ? [one.const] : one.enum ?? []));
+    if (isDuration(others[0])) return this.#duration(described, value, path, optional, wordsTaken);
+    if (others.length > 1) return this.#mixed(described, others, wordsTaken, value, path, optional);
     if (others[0].properties) return this.#optionalObject(described, value, path);
     if (others[0].type === "string") return this.#text(described, value, path, true);
     return this.#number(described, value, path, true);
@@ -102,9 +103,8 @@ export class SchemaForm {
   }
 
   // A number or a list, or one of a few words such as `auto`.
-  #mixed(node, others, value, path, optional) {
+  #mixed(node, others, wordsTaken, value, path, optional) {
     const list = others.some((one) => one.type === "array");
-    const wordsTaken = others.flatMap((one) => ("const" in one ? [one.const] : one.enum ?? []));
     const control = h("input", { value: value ?? "", placeholder: optional ? "none" : null });
     const read = () => {
       const text = control.value.trim();
@@ -141,14 +141,21 @@ export class SchemaForm {
     return this.labelled(control, path, { hint: "One key=value in each line.", read });
   }
 
-  // Exactly one of steps, epochs, tokens.
-  #duration(node, value, path, optional) {
-    const units = Object.keys((node.properties ?? DURATION_UNITS));
-    const given = units.find((unit) => value?.[unit] != null) ?? units[0];
+  // Exactly one of steps, epochs, tokens; or a word such as `auto` in the unit's place.
+  #duration(node, value, path, optional, wordsTaken = []) {
+    const units = [...Object.keys(node.properties ?? DURATION_UNITS), ...wordsTaken];
+    const given = units.find((unit) => value === unit || value?.[unit] != null) ?? units[0];
     const control = h("input", { type: "number", step: "any", min: 0, value: value?.[given] ?? "", placeholder: optional ? "by default" : null });
     const unit = h("select", { "aria-label": `Unit of ${words(path.split(".").at(-1))}` }, units.map((name) => h("option", { selected: name === given }, name)));
-    const read = () => (control.value === "" ? null : { [unit.value]: Number(control.value) });
-    const made = this.labelled(control, path, { hint: node.description?.startsWith("Default") ? node.description : null, read });
+    const read = () => {
+      if (wordsTaken.includes(unit.value)) return unit.value;
+      return control.value === "" ? null : { [unit.value]: Number(control.value) };
+    };
+    const tell = () => (control.disabled = wordsTaken.includes(unit.value));
+    unit.addEventListener("change", tell);
+    tell();
+    const hint = wordsTaken.length || node.description?.startsWith("Default") ? node.description : null;
+    const made = this.labelled(control, path, { hint, read });
     const both = h("div", { class: "actions together" });
     control.before(both);
     both.append(control, unit);

@@ -38,6 +38,7 @@ def test_a_job_that_was_asked_for_is_accepted_and_told_where_it_is(client: httpx
         *("queue_position", "progress", "metrics", "error", "created_at", "started_at", "finished_at"),
     }
     assert view["progress"] == {
+        "phase": None,
         "step": 0,
         "total_steps": None,
         "fraction": None,
@@ -45,6 +46,8 @@ def test_a_job_that_was_asked_for_is_accepted_and_told_where_it_is(client: httpx
         "examples_per_second": None,
         "steps_per_second": None,
         "eta_seconds": None,
+        "num_trials_done": None,
+        "num_trials": None,
     }
     assert view["created_at"].endswith("Z")
 

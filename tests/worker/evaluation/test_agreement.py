@@ -30,7 +30,7 @@ SAME = {"validation_loss", "accuracy", "macro_f1", "span_f1", "rmse", "r2", "bit
 def trained(assignment: Assignment) -> tuple[Path, dict[str, float]]:
     """The model, and what its training found at its last step, validated on the data that it learned from."""
     options = assignment.spec.training.model_copy(
-        update={"duration": assignment.spec.training.duration.model_copy(update={"steps": 3})}
+        update={"duration": assignment.spec.training.decided_duration.model_copy(update={"steps": 3})}
     )
     spec = assignment.spec.model_copy(update={"training": options})
     lines = run_here(assignment.model_copy(update={"spec": spec, "validation_dataset": assignment.dataset}))

@@ -31,6 +31,7 @@ def test_a_queued_job_becomes_a_model(
     assert row.resolved is not None
     assert (row.resolved["total_steps"], row.device) == (6, "cpu")
     assert row.progress == {
+        "phase": "training",
         "step": 6,
         "total_steps": 6,
         "fraction": 1.0,

@@ -55,10 +55,10 @@ class CausalLanguageModelMethod(SingleLossMethod):
         self._description = start.description
         self.tokenizer = start.text_tokenizer
         self._validation = validation
-        self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
+        self._evaluation_batch_size = options.decided_batch_size // options.gradient_accumulation_steps
         self._evaluation_tokens = MIN_VALIDATION_TOKENS
         self._characters = torch.from_numpy(token_characters(self.tokenizer))
-        source = WindowSource(training, options.batch_size, options.gradient_accumulation_steps, options.seed)
+        source = WindowSource(training, options.decided_batch_size, options.gradient_accumulation_steps, options.seed)
         super().__init__(self.model, source, num_validation_examples=self._validation.num_side_by_side)
 
     def start(self, resolved: Resolved) -> None:

@@ -65,9 +65,9 @@ class MaskedLanguageModelMethod(SingleLossMethod):
         )
         self._masking = Masking(mask_token(tokenizer), begin_token(tokenizer), tokenizer.get_vocab_size())
         self._most_frequent = _most_frequent(training, tokenizer)
-        self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
+        self._evaluation_batch_size = options.decided_batch_size // options.gradient_accumulation_steps
         self._evaluation_tokens = MIN_VALIDATION_TOKENS
-        source = WindowSource(windows, options.batch_size, options.gradient_accumulation_steps, options.seed)
+        source = WindowSource(windows, options.decided_batch_size, options.gradient_accumulation_steps, options.seed)
         masked = masked_windows(source, self._masking, options.seed)
         super().__init__(self.model, masked, num_validation_examples=self._validation.num_side_by_side)
 

@@ -71,9 +71,9 @@ class Word2VecMethod(SingleLossMethod):
         )
         counts = word_counts(training, tokenizer)
         self._sampler = SkipGramSampler.of(counts, method.window, method.negative_samples, method.subsampling)
-        self._evaluation_batch_size = options.batch_size // options.gradient_accumulation_steps
+        self._evaluation_batch_size = options.decided_batch_size // options.gradient_accumulation_steps
         self._evaluation_tokens = MIN_VALIDATION_TOKENS
-        source = WindowSource(windows, options.batch_size, options.gradient_accumulation_steps, options.seed)
+        source = WindowSource(windows, options.decided_batch_size, options.gradient_accumulation_steps, options.seed)
         sampled = sampled_windows(source, self._sampler, options.seed)
         super().__init__(self.model, sampled, num_validation_examples=self._validation.num_side_by_side)
 

@@ -1,0 +1,1 @@
+"""Whether `auto` is worth its trials."""
