@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 
 from app.api import (
@@ -28,6 +29,7 @@ from app.api import (
 )
 from app.api.auth import Gate
 from app.api.deps import Services
+from app.api.direct import Direct
 from app.api.docs import mount_docs
 from app.api.errors import install_error_handlers
 from app.api.metrics import RequestMetrics
@@ -104,6 +106,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     mount_dashboard(app)
     install_schema(app)
     install_error_handlers(app)
+    app.add_middleware(Direct, routes=[route for route in inference.questions.routes if isinstance(route, APIRoute)])
     app.add_middleware(
         StrictJson, max_bytes=settings.max_json_bytes, max_depth=settings.max_json_depth, uploads=UPLOADS
     )

@@ -3,6 +3,7 @@
 A body also carries `error`, the shape that OpenAI's clients read, so that one answer serves both.
 """
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import structlog
@@ -97,12 +98,13 @@ def openai_error(error: ServiceError) -> OpenAIError:
 
 def install_error_handlers(app: FastAPI) -> None:
     """For everything but the exceptions that nobody foresaw, which `app.api.requests` catches outside of all else."""
-    app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(HTTPException, _http_exception)
-    for kind in (*DATABASE_AWAY, PoolTimeout):
-        app.add_exception_handler(kind, _database_away)
-    app.add_exception_handler(OSError, _storage_fails)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+def handler_of(error: Exception) -> "Handler | None":
+    """For whoever answers before the framework does."""
+    return next((_HANDLERS[kind] for kind in type(error).__mro__ if kind in _HANDLERS), None)
 
 
 async def _service_error(_request: Request, error: Exception) -> Problem:
@@ -137,6 +139,16 @@ async def _storage_fails(request: Request, error: Exception) -> Problem:
     _log.error("storage_fails", path=request.url.path, error=str(error), exc_info=error)
     detail = f"The service's storage fails now: {error.strerror or type(error).__name__}. The request is not at fault."
     return Problem(Unavailable(detail, retry_after_seconds=STORE_BACK_SECONDS))
+
+
+Handler = Callable[[Request, Exception], Awaitable[Problem]]
+_HANDLERS: dict[type[Exception], Handler] = {
+    ServiceError: _service_error,
+    RequestValidationError: _invalid_request,
+    HTTPException: _http_exception,
+    **dict.fromkeys((*DATABASE_AWAY, PoolTimeout), _database_away),
+    OSError: _storage_fails,
+}
 
 
 def _framework_detail(request: Request, status: HTTPStatus, detail: str) -> str:

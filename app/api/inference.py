@@ -11,12 +11,11 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from app.api.deps import Asker, Caller, Services, Writer, get_services
-from app.api.direct import DirectRoute
 from app.contract.base import Contract
 from app.contract.inference import GeneratedText, Loaded, Operation
 from app.services.inference import Inference, UnloadedModel
 
-questions = APIRouter(prefix="/v1/models", tags=["inference"], route_class=DirectRoute)
+questions = APIRouter(prefix="/v1/models", tags=["inference"])
 router = APIRouter(prefix="/v1/models", tags=["inference"])
 
 #: Nobody reads the answer to a client that has gone; logs show it by nginx's code.
@@ -140,11 +139,13 @@ async def passed_on(request: Request, answer: Awaitable[bytes]) -> Response:
     """The answer, or nothing as soon as the client goes away: then the replica stops computing for it."""
     work = asyncio.ensure_future(answer)
     gone = asyncio.ensure_future(_disconnected(request))
+    gone.add_done_callback(lambda _: work.cancel())
     try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            return Response(status_code=CLIENT_GONE)
         return Response(await work, media_type="application/json")
+    except asyncio.CancelledError:
+        if not gone.done():
+            raise
+        return Response(status_code=CLIENT_GONE)
     finally:
         work.cancel()
         gone.cancel()

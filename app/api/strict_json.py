@@ -74,7 +74,7 @@ class StrictJson:
         if body:  # whether there must be one, the route knows
             check_media_type(headers.get("content-type", ""))
             check_json(body, self._max_depth)
-        return _replayed(body, receive)
+        return replayed(body, receive)
 
 
 def check_media_type(content_type: str) -> None:
@@ -127,7 +127,8 @@ async def _read(receive: Receive, headers: Headers, max_bytes: int) -> bytes:
             return bytes(body)
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body which was read already."""
     given = False
 
     async def replay() -> Message:
