@@ -7,10 +7,12 @@ from contextlib import AsyncExitStack
 from typing import TypeVar
 
 from app.contract.errors import Unavailable
+from app.contract.frames import AnswerReader, pack_questions
 from app.contract.inference import Loaded, Operation, Unloaded
 from app.db.session import Database
 from app.inference_client.answers import is_success, remote_error
 from app.inference_client.connection import Connection, ConnectionFailed, Head
+from app.inference_client.frames import Frame, Frames
 from app.inference_client.pool import Pool
 from app.inference_client.replicas import Replicas
 from app.inference_client.routes import RoutedModel, Routes
@@ -41,13 +43,16 @@ class InferenceClient:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._replicas = Replicas(database, live_seconds=MISSED_HEARTBEATS * settings.heartbeat_seconds)
         self._pool = Pool()
+        self._frames = Frames(self._carry)
         self.routes = Routes()
         token = settings.internal_token
         self._authorization = f"authorization: Bearer {token.get_secret_value()}\r\n" if token else ""
 
     async def infer(self, model: RoutedModel, operation: Operation, body: bytes) -> bytes:
         """The replica's JSON answer. `body` is the user's JSON object, valid JSON already."""
-        return await self._asked(model, self._inference_request(model, operation, body))
+        if operation is Operation.GENERATE:  # it takes long, and whoever goes away ends it alone
+            return await self._asked(model, self._inference_request(model, operation, body))
+        return await self._answered(model, lambda address: self._frames.ask(address, model, operation, body))
 
     async def load(self, model: RoutedModel) -> Loaded:
         """Once the replica that answers for the model holds it in memory."""
@@ -67,13 +72,13 @@ class InferenceClient:
         """
         request = self._inference_request(model, Operation.GENERATE, body)
 
-        async def exchange(stack: AsyncExitStack, address: str) -> tuple[Head, str, Connection]:
-            connection = await stack.enter_async_context(self._pool.connection(address))
+        async def exchange(address: str) -> tuple[Head, str, Connection]:
+            connection = await opening.enter_async_context(self._pool.connection(address))
             connection.send(request)
             return await self._patiently(address, connection.head), address, connection
 
         async with AsyncExitStack() as opening:
-            head, address, connection = await self._attempt(model, opening, exchange)
+            head, address, connection = await self._attempt(model, exchange)
             if not is_success(head):
                 raise remote_error(head, await connection.body())
             return self._chunks(address, connection, opening.pop_all())
@@ -83,19 +88,17 @@ class InferenceClient:
         self._pool.close()
 
     async def _asked(self, model: RoutedModel, request: bytes) -> bytes:
-        async def exchange(stack: AsyncExitStack, address: str) -> tuple[Head, bytes]:
-            return await self._exchange(stack, address, request)
+        return await self._answered(model, lambda address: self._exchange(address, request))
 
-        async with AsyncExitStack() as stack:
-            head, answer = await self._attempt(model, stack, exchange)
+    async def _answered(self, model: RoutedModel, exchange: Callable[[str], Awaitable[tuple[Head, bytes]]]) -> bytes:
+        head, answer = await self._attempt(model, exchange)
         if not is_success(head):
             raise remote_error(head, answer)
         return answer
 
     async def _unloaded(self, address: str, request: bytes) -> Unloaded | None:
         try:
-            async with AsyncExitStack() as stack:
-                head, answer = await self._exchange(stack, address, request)
+            head, answer = await self._exchange(address, request)
         except ConnectionFailed as error:
             logger.warning("Inference replica %s failed: %s", address, error)
             self._replicas.suspect(address)
@@ -104,18 +107,31 @@ class InferenceClient:
             raise remote_error(head, answer)
         return Unloaded.model_validate_json(answer)
 
-    async def _exchange(self, stack: AsyncExitStack, address: str, request: bytes) -> tuple[Head, bytes]:
+    async def _exchange(self, address: str, request: bytes) -> tuple[Head, bytes]:
         """Raises ConnectionFailed."""
-        connection = await stack.enter_async_context(self._pool.connection(address))
-        connection.send(request)
-        return await self._patiently(address, connection.answer)
+        async with self._pool.connection(address) as connection:
+            connection.send(request)
+            return await self._patiently(address, connection.answer)
 
-    async def _attempt(
-        self,
-        model: RoutedModel,
-        stack: AsyncExitStack,
-        exchange: Callable[[AsyncExitStack, str], Awaitable[Answer]],
-    ) -> Answer:
+    async def _carry(self, address: str, frame: Frame) -> None:
+        """Raises ConnectionFailed. A question alone needs no frame."""
+        if len(frame.questions) == 1:
+            request = self._inference_request(frame.model, frame.operation, frame.questions[0].body)
+            frame.settle_all(*await self._exchange(address, request))
+            return
+        content = pack_questions(frame.model.reference_json, frame.operation, frame.questions)
+        async with self._pool.connection(address) as connection:
+            connection.send(self._request("/questions", content))
+            head = await self._patiently(address, connection.head)
+            if not is_success(head):
+                frame.settle_all(head, await self._patiently(address, connection.body))
+                return
+            reader = AnswerReader()
+            while chunk := await self._patiently(address, connection.chunk):
+                for answer in reader.read(chunk):
+                    frame.settle(answer)
+
+    async def _attempt(self, model: RoutedModel, exchange: Callable[[str], Awaitable[Answer]]) -> Answer:
         """Ask the model's replica; where the connection fails, ask the next one (or the only one, once more).
 
         Nothing of an answer has been passed on by then, and asking twice changes nothing.
@@ -125,7 +141,7 @@ class InferenceClient:
             raise Unavailable("No inference replica is running now.", retry_after_seconds=RETRY_SECONDS)
         for address in (addresses * ATTEMPTS)[:ATTEMPTS]:
             try:
-                return await exchange(stack, address)
+                return await exchange(address)
             except ConnectionFailed as error:
                 logger.warning("Inference replica %s failed: %s", address, error)
                 self._replicas.suspect(address)

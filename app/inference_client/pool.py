@@ -1,8 +1,4 @@
-"""Keeps connections to replicas open between requests. Knows nothing of what is asked.
-
-Several requests for one replica could travel in one frame (a third of the hop's cost, measured): that would take the
-place of this module and of `connection`; nothing above them knows of HTTP.
-"""
+"""Keeps connections to replicas open between requests. Knows nothing of what is asked."""
 
 import asyncio
 from collections import defaultdict

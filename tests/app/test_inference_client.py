@@ -15,6 +15,7 @@ from uvicorn.loops.auto import auto_loop_factory
 
 from app import inference_client
 from app.contract.errors import ServiceError, Unavailable
+from app.contract.frames import Answer, pack_answer
 from app.contract.inference import Operation
 from app.db import workers
 from app.db.session import Database, now
@@ -220,6 +221,24 @@ def test_a_refusal_of_the_replica_is_raised_with_its_code_status_and_places(
     assert "takes 4 features, and got 2" in error.detail
 
 
+def test_a_question_that_is_refused_spoils_none_that_is_asked_with_it(
+    settings: Settings, database: Database, client: InferenceClient, regressor: RoutedModel
+) -> None:
+    bodies = [FEATURES, b'{"inputs": [[1, 2]]}', b'{"inputs": 1}', FEATURES]
+
+    async def scenario() -> list[bytes | BaseException]:
+        asked = (client.infer(regressor, Operation.PREDICT, body) for body in bodies)
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    with listed(settings, database):
+        first, short, shapeless, last = run(scenario, client)
+    assert first == last
+    assert isinstance(short, ServiceError)
+    assert (short.status, short.code, short.errors[0].location) == (422, "invalid_input", "inputs.0")
+    assert isinstance(shapeless, ServiceError)
+    assert (shapeless.status, shapeless.code, shapeless.errors[0].location) == (422, "validation_failed", "inputs")
+
+
 def test_without_a_replica_the_client_says_when_to_come_back(client: InferenceClient, regressor: RoutedModel) -> None:
     async def scenario() -> None:
         await client.infer(regressor, Operation.PREDICT, FEATURES)
@@ -241,6 +260,33 @@ def test_a_dead_replica_costs_no_request_while_another_lives(
     enlist(database, free_address())
     with listed(settings, database):
         assert len(set(run(scenario, client))) == 1
+
+
+def test_questions_that_a_replica_left_unanswered_go_to_the_next(
+    settings: Settings, database: Database, client: InferenceClient, regressor: RoutedModel
+) -> None:
+    """It answers the first of a frame, and dies."""
+    answered = pack_answer(Answer(0, 200, 0, b'"of the dying one"'))
+
+    async def dying(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"/questions " in await receive(reader):
+            chunk = b"%x\r\n%b\r\n" % (len(answered), answered)
+            writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk)
+
+    async def owner(digest: str) -> str:
+        return (await client._replicas.ranked(digest))[0]
+
+    async def scenario() -> list[bytes]:
+        async with in_place_of_a_replica(database, client, dying):
+            owners = {f"digest-{number}": await owner(f"digest-{number}") for number in range(100)}
+            digest = next(digest for digest, address in owners.items() if address != living)
+            model = RoutedModel(regressor.model_id, digest, regressor.reference_json)
+            return await asyncio.gather(*(client.infer(model, Operation.PREDICT, FEATURES) for _ in range(3)))
+
+    with listed(settings, database) as living:
+        first, *others = run(scenario, client)
+    assert first == b'"of the dying one"'
+    assert [json.loads(other)["model_id"] for other in others] == ["model_regressor"] * 2
 
 
 def test_only_dead_replicas_are_unavailable(

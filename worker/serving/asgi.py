@@ -1,5 +1,5 @@
-"""The inference process: `uvicorn worker.serving.asgi:app`. `POST /infer`, `/load` and `/unload`, `GET /healthz` and
-`/metrics`, and a heartbeat.
+"""The inference process: `uvicorn worker.serving.asgi:app`. `POST /infer`, `/questions`, `/load` and `/unload`,
+`GET /healthz` and `/metrics`, and a heartbeat.
 
 Stateless but for its caches: any number of replicas may run, and the api chooses among those that say they live.
 """
@@ -13,15 +13,18 @@ from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
+from http import HTTPStatus
 from time import perf_counter
 from typing import TypeVar
 
 import torch
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from app.contract.base import Contract
 from app.contract.errors import ErrorCode, InvalidRequest, NotFound, ServiceError, Unauthenticated
+from app.contract.frames import Answer, FrameHead, unpack_questions
 from app.contract.inference import InferenceRequest, Loaded, ModelReference, Operation, Unloaded
 from app.db.ids import new_id
 from app.db.session import Database
@@ -43,6 +46,7 @@ from worker.serving.pins import PinKeeper
 from worker.serving.precision import fastest_precision
 from worker.serving.predictors import load_predictor
 from worker.serving.served import ServedModel
+from worker.serving.together import answers
 
 logger = logging.getLogger(__name__)
 
@@ -182,11 +186,8 @@ class Application:
             await self._route(self.replica, scope, receive, send)
         except http.ClientGone:
             pass
-        except ServiceError as error:
-            await http.send_error(send, error)
-        except Exception:
-            logger.exception("An inference request failed")
-            await http.send_error(send, ServiceError("The model failed on this request."))
+        except Exception as error:  # noqa: BLE001
+            await http.send_error(send, _told(error))
 
     async def _route(self, replica: Replica, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         match scope["method"], scope["path"]:
@@ -198,6 +199,10 @@ class Application:
                     body = await http.read_body(receive, replica.max_body_bytes)
                     with replica.request_bytes.hold(len(body)):
                         await http.until_disconnected(receive, _infer(replica, body, send))
+            case "POST", "/questions":
+                _authenticate(scope, replica.token)
+                frame = await http.read_body(receive, replica.max_body_bytes)
+                await http.until_disconnected(receive, _answer_together(replica, frame, send))
             case "POST", "/load" | "/unload" as path:
                 _authenticate(scope, replica.token)
                 reference = _parsed(ModelReference, await http.read_body(receive, REFERENCE_BYTES))
@@ -216,15 +221,66 @@ app = Application()
 
 async def _infer(replica: Replica, body: bytes, send: http.Send) -> None:
     request = _parsed(InferenceRequest, body)
+    if request.operation is Operation.GENERATE and request.body.get("stream") is True:
+        await _stream(replica, request, len(body), send)
+    else:
+        await http.send_bytes(send, await _answer(replica, request, len(body)))
+
+
+async def _stream(replica: Replica, request: InferenceRequest, size_bytes: int, send: http.Send) -> None:
     traces.note(model_id=request.model.model_id, operation=request.operation.value)
     with replica.metrics.request(request.model.model_id, request.operation) as outcome:
+        async with (
+            replica.loader.use(request.model) as model,
+            aclosing(model.pieces(await model.prepare(request, size_bytes))) as pieces,
+        ):
+            first = await anext(pieces)  # an overload is told as a status, not inside a stream
+            await http.send_stream(send, _events(first, pieces, outcome))
+
+
+async def _answer(replica: Replica, request: InferenceRequest, size_bytes: int) -> bytes:
+    traces.note(model_id=request.model.model_id, operation=request.operation.value)
+    with replica.metrics.request(request.model.model_id, request.operation):
         async with replica.loader.use(request.model) as model:
-            if request.operation is Operation.GENERATE and request.body.get("stream") is True:
-                async with aclosing(model.pieces(await model.prepare(request, len(body)))) as pieces:
-                    first = await anext(pieces)  # an overload is told as a status, not inside a stream
-                    await http.send_stream(send, _events(first, pieces, outcome))
-            else:
-                await http.send_bytes(send, await model.answer(request, len(body)))
+            return await model.answer(request, size_bytes)
+
+
+async def _answer_together(replica: Replica, frame: bytes, send: http.Send) -> None:
+    """Each question is admitted, answered or refused by itself."""
+    try:
+        head, bodies = unpack_questions(frame)
+    except ValueError as error:
+        raise InvalidRequest(f"This is no frame of questions: {error}.") from None
+
+    async def answering(number: int, body: bytes) -> Answer:
+        try:
+            with (
+                traces.span("infer", parent=head.traces[number]),
+                replica.requests.hold(1),
+                replica.request_bytes.hold(len(body)),
+            ):
+                return Answer(number, HTTPStatus.OK, 0, await _answer(replica, _question(head, body), len(body)))
+        except Exception as error:  # noqa: BLE001  its neighbours are to be answered
+            refusal = _told(error)
+            return Answer(number, refusal.status, refusal.retry_after_seconds or 0, http.error_body(refusal))
+
+    async with aclosing(answers(bodies, answering)) as pieces:
+        await http.send_stream(send, pieces, http.BINARY_TYPE)
+
+
+def _question(head: FrameHead, body: bytes) -> InferenceRequest:
+    try:
+        return InferenceRequest(model=head.model, operation=head.operation, body=from_json(body))
+    except ValueError:
+        raise InvalidRequest("The body is no JSON object.") from None
+
+
+def _told(error: Exception) -> ServiceError:
+    """What the caller hears of it; the log hears of what is no refusal."""
+    if isinstance(error, ServiceError):
+        return error
+    logger.error("An inference request failed", exc_info=error)
+    return ServiceError("The model failed on this request.")
 
 
 async def _events(first: Piece, others: AsyncGenerator[Piece, None], outcome: Outcome) -> AsyncGenerator[bytes, None]:

@@ -18,6 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 JSON_TYPE = b"application/json"
 EVENT_STREAM_TYPE = b"text/event-stream"
+BINARY_TYPE = b"application/octet-stream"
 
 
 class ClientGone(Exception):
@@ -77,8 +78,8 @@ async def send_bytes(
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_stream(send: Send, chunks: AsyncIterator[bytes]) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", EVENT_STREAM_TYPE)]})
+async def send_stream(send: Send, chunks: AsyncIterator[bytes], content_type: bytes = EVENT_STREAM_TYPE) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", content_type)]})
     async for chunk in chunks:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
@@ -88,7 +89,11 @@ async def send_error(send: Send, error: ServiceError) -> None:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if error.retry_after_seconds is not None:
         headers = ((b"retry-after", str(error.retry_after_seconds).encode()),)
-    await send_bytes(send, to_json(_error_fields(error)), error.status, headers)
+    await send_bytes(send, error_body(error), error.status, headers)
+
+
+def error_body(error: ServiceError) -> bytes:
+    return to_json(_error_fields(error))
 
 
 def server_sent(data: Any) -> bytes:

@@ -99,8 +99,9 @@ def test_a_replica_says_that_it_lives_without_a_token(replica: str) -> None:
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}])
 def test_only_who_holds_the_token_may_infer(headers: dict[str, str], replica: str, classifier: ModelReference) -> None:
     body = asked(classifier, Operation.PREDICT, {"inputs": ["a"]})
-    response = httpx2.post(f"http://{replica}/infer", json=body, headers=headers)
-    assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
+    for path in ("/infer", "/questions"):
+        response = httpx2.post(f"http://{replica}{path}", json=body, headers=headers)
+        assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
 
 
 def test_predictions_come_in_order_with_the_id_of_the_model(client: httpx2.Client, classifier: ModelReference) -> None:
@@ -344,15 +345,19 @@ def test_a_corrupted_model_is_told_and_serves_again_once_mended(
 
 
 @pytest.mark.parametrize(
-    ("content", "status", "code"),
+    ("path", "content", "status", "code"),
     [
-        (b"{", 422, "validation_failed"),
-        (b'{"model": 1}', 422, "validation_failed"),
-        (b"x" * (3 << 20), 413, "payload_too_large"),
+        ("/infer", b"{", 422, "validation_failed"),
+        ("/infer", b'{"model": 1}', 422, "validation_failed"),
+        ("/infer", b"x" * (3 << 20), 413, "payload_too_large"),
+        ("/questions", b"{}", 422, "validation_failed"),
+        ("/questions", b"x" * (3 << 20), 413, "payload_too_large"),
     ],
 )
-def test_what_is_no_inference_request_is_refused(content: bytes, status: int, code: str, client: httpx2.Client) -> None:
-    response = client.post("/infer", content=content)
+def test_what_is_no_inference_request_is_refused(
+    path: str, content: bytes, status: int, code: str, client: httpx2.Client
+) -> None:
+    response = client.post(path, content=content)
     assert (response.status_code, response.json()["code"]) == (status, code)
 
 
