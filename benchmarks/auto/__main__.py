@@ -31,7 +31,7 @@ DOCUMENT = ROOT / "docs" / "learning-rate.md"
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->\n"
 #: Powers of the fourth root of ten around the default.
 GRID = range(-6, 7)
-PLAYS_CHARACTERS = 1_000_000
+PLAYS_CHARACTERS = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def gan(bench: Bench) -> Task:
 
 
 def language_model(architecture: str, bench: Bench) -> Task:
-    shape = {"num_layers": 2, "width": 96, "context_length": 64} | (
+    shape = {"num_layers": 1, "width": 48, "context_length": 32} | (
         {"num_heads": 4} if architecture == "transformer" else {}
     )
     method = {
@@ -144,7 +144,7 @@ def language_model(architecture: str, bench: Bench) -> Task:
         "architecture": {"type": architecture} | shape,
         "tokenizer": {"type": "bpe", "vocab_size": 1024},
     }
-    training = {"duration": {"steps": 800}, "validation_fraction": 0.05}
+    training = {"duration": {"steps": 400}, "validation_fraction": 0.02}
     text = corpora.plays()[0][:PLAYS_CHARACTERS]
     return Task({"kind": "pretrain", "method": method, "training": training}, bench.file("plays.txt", text, "text"))
 
