@@ -48,6 +48,34 @@ def test_pauses_kills_and_hand_overs_change_no_byte_of_the_model_and_no_point_of
     assert training_jobs.events(disturbed, "warning") == []
 
 
+def test_a_search_that_was_killed_and_paused_ends_as_a_job_that_named_the_rate(
+    training_jobs: TrainingJobs, start_real_trainer: StartTrainer, trainer_settings: Settings
+) -> None:
+    start_real_trainer()
+    spec = language_model(training_jobs, steps=STEPS, every=400)
+    spec["training"] |= {"optimizer": {"learning_rate": "auto"}}
+    searched = training_jobs.submit_spec(spec)
+    training_jobs.wait_for_trials(searched, 2)
+    os.kill(training_process(trainer_settings.scratch_dir, searched), signal.SIGKILL)
+    training_jobs.wait_for_trials(searched, 4)
+    training_jobs.request_stop(searched, "pause")
+    training_jobs.wait_for(searched, JobStatus.PAUSED)
+    assert training_jobs.checkpoints(searched) == [], "it was paused before its first step"
+    training_jobs.resume(searched)
+    row = training_jobs.wait_for(searched, JobStatus.SUCCEEDED)
+    assert training_jobs.outcomes(searched) == ["lost", "paused", "succeeded"]
+
+    assert row.trials is not None
+    assert row.resolved is not None
+    made = [(trial["learning_rate"], trial["steps"]) for trial in row.trials]
+    assert len(made) == len(set(made)) == 7 + 3
+    spec["training"] |= {"optimizer": {"learning_rate": row.resolved["learning_rate"]}}
+    named = training_jobs.submit_spec(spec)
+    training_jobs.wait_for(named, JobStatus.SUCCEEDED)
+    assert series(training_jobs, searched) == series(training_jobs, named)
+    assert model_bytes(training_jobs, searched) == model_bytes(training_jobs, named)
+
+
 def test_a_hand_over_to_another_number_of_threads_is_told(
     training_jobs: TrainingJobs, start_real_trainer: StartTrainer
 ) -> None:
