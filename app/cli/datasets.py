@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import AsJson, Key, Url, Yes
+from app.cli.options import AlwaysJson, AsJson, Key, Url, Yes
 from app.cli.output import WRONG, age, connected, console, fail, listing, print_json, print_view, size
 
 commands = typer.Typer(help="Uploaded data.", no_args_is_help=True)
@@ -63,7 +63,12 @@ def list_datasets(
 
 
 @commands.command("show")
-def show(dataset: DatasetId, url: Url = None, key: Key = None) -> None:
+def show(
+    dataset: DatasetId,
+    url: Url = None,
+    key: Key = None,
+    as_json: AlwaysJson = True,  # noqa: ARG001  it has no other form
+) -> None:
     """Everything about a data set, as JSON."""
     with connected(url, key) as client:
         print_view(client.datasets.get(dataset))
@@ -75,6 +80,7 @@ def preview(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="The first so many.")] = 5,
     url: Url = None,
     key: Key = None,
+    as_json: AlwaysJson = True,  # noqa: ARG001  it has no other form
 ) -> None:
     """The first records, a line of JSON each."""
     with connected(url, key) as client:
@@ -83,12 +89,12 @@ def preview(
 
 
 @commands.command("delete")
-def delete(dataset: DatasetId, yes: Yes = False, url: Url = None, key: Key = None) -> None:
+def delete(dataset: DatasetId, *, yes: Yes = False, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """Take a data set away, after telling what that frees."""
     from app.cli.deletion import delete as delete_with_care
 
     with connected(url, key) as client:
-        delete_with_care(client.datasets.get(dataset), yes=yes)
+        delete_with_care(client.datasets.get(dataset), yes=yes, as_json=as_json)
 
 
 def _column(given: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
-from app.cli.output import FAILED, confirm, fail, size
+from app.cli.output import FAILED, confirm, fail, print_view, size
 
 if TYPE_CHECKING:
     from pretune.views import Deletion
@@ -19,7 +19,7 @@ class Deletable(Protocol):
     def delete(self) -> None: ...
 
 
-def delete(thing: Deletable, *, yes: bool) -> None:
+def delete(thing: Deletable, *, yes: bool, as_json: bool) -> None:
     told = thing.deletion()
     if told.blocked_by:
         fail(" ".join(told.blocked_by), FAILED)
@@ -28,4 +28,4 @@ def delete(thing: Deletable, *, yes: bool) -> None:
         typer.echo(sentence, err=True)
     confirm(f"Delete {thing.id}?", yes=yes)
     thing.delete()
-    typer.echo(f"{thing.id} is deleted.")
+    print_view(told) if as_json else typer.echo(f"{thing.id} is deleted.")

@@ -198,12 +198,12 @@ def retry(jobs: JobIds, url: Url = None, key: Key = None, as_json: AsJson = Fals
 
 
 @commands.command()
-def delete(job: JobId, yes: Yes = False, url: Url = None, key: Key = None) -> None:
+def delete(job: JobId, *, yes: Yes = False, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """Take a job away with its checkpoints and its history, after telling what that frees."""
     from app.cli.deletion import delete as delete_with_care
 
     with connected(url, key) as client:
-        delete_with_care(client.jobs.get(job), yes=yes)
+        delete_with_care(client.jobs.get(job), yes=yes, as_json=as_json)
 
 
 def _ask_for(client: "Client", spec: "Json", *, yes: bool, detach: bool, as_json: bool) -> None:

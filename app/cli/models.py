@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.options import AsJson, Key, ModelRef, Url, Yes
+from app.cli.options import AlwaysJson, AsJson, Key, ModelRef, Url, Yes
 from app.cli.output import WRONG, age, connected, console, count, facts, fail, listing, print_json, print_view, size
 from app.cli.specs import parsed
 
@@ -69,7 +69,12 @@ def list_models(
 
 
 @registry.command("show")
-def show(model: ModelRef, url: Url = None, key: Key = None) -> None:
+def show(
+    model: ModelRef,
+    url: Url = None,
+    key: Key = None,
+    as_json: AlwaysJson = True,  # noqa: ARG001  it has no other form
+) -> None:
     """Everything about a model, as JSON."""
     with connected(url, key) as client:
         print_view(client.models.get(model))
@@ -79,27 +84,33 @@ def show(model: ModelRef, url: Url = None, key: Key = None) -> None:
 def alias(
     model: ModelRef,
     name: Annotated[str, typer.Argument(help="A name that can move.")],
+    *,
     remove: Annotated[bool, typer.Option("--remove", help="Take the name away instead.")] = False,
     url: Url = None,
     key: Key = None,
+    as_json: AsJson = False,
 ) -> None:
     """Let a name mean this model from now on."""
     with connected(url, key) as client:
         found = client.models.get(model)
         found.remove_alias(name) if remove else found.set_alias(name)
-    typer.echo(f"{name} means nothing now." if remove else f"{name} means {found.id}.")
+        told = f"{name} means nothing now." if remove else f"{name} means {found.id}."
+        print_view(found.refresh()) if as_json else typer.echo(told)
 
 
 @registry.command("download")
 def download(
     model: ModelRef,
     to: Annotated[Path | None, typer.Option(help="The file to write (MODEL.zip).")] = None,
+    *,
     url: Url = None,
     key: Key = None,
+    as_json: AsJson = False,
 ) -> None:
     """The folder as a zip, which Hugging Face's tools load once unpacked."""
     with connected(url, key) as client:
-        typer.echo(client.models.get(model).download(to))
+        path = client.models.get(model).download(to)
+    print_json({"path": path}) if as_json else typer.echo(path)
 
 
 @registry.command("import")
@@ -121,34 +132,37 @@ def import_model(
 
 
 @registry.command("load")
-def load(model: ModelRef, url: Url = None, key: Key = None) -> None:
+def load(model: ModelRef, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """Bring a model into the memory of the replica that would answer for it."""
     with connected(url, key) as client:
         loaded = client.models.get(model).load()
-    typer.echo(f"{loaded.model_id} is on {loaded.replica_id}, after {loaded.load_seconds:.2f} s.")
+    told = f"{loaded.model_id} is on {loaded.replica_id}, after {loaded.load_seconds:.2f} s."
+    print_view(loaded) if as_json else typer.echo(told)
 
 
 @registry.command("unload")
-def unload(model: ModelRef, url: Url = None, key: Key = None) -> None:
+def unload(model: ModelRef, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """Out of the memory of every replica. It comes back with the next question."""
     with connected(url, key) as client:
-        found = client.models.get(model)
-        found.unload()
-    typer.echo(f"{found.id} is on no replica.")
+        unloaded = client.models.get(model).unload()
+    print_view(unloaded) if as_json else typer.echo(f"{unloaded.model_id} is on no replica.")
 
 
 @registry.command("pin")
 def pin(
     model: ModelRef,
+    *,
     remove: Annotated[bool, typer.Option("--remove", help="Let it go where room is wanted.")] = False,
     url: Url = None,
     key: Key = None,
+    as_json: AsJson = False,
 ) -> None:
     """Keep a model in memory, also over restarts."""
     with connected(url, key) as client:
         found = client.models.get(model)
         found.unpin() if remove else found.pin()
-    typer.echo(f"{found.id} is {'no longer ' if remove else ''}pinned.")
+        told = f"{found.id} is {'no longer ' if remove else ''}pinned."
+        print_view(found.refresh()) if as_json else typer.echo(told)
 
 
 @registry.command("evaluate")
@@ -245,12 +259,12 @@ def compare(
 
 
 @registry.command("delete")
-def delete(model: ModelRef, yes: Yes = False, url: Url = None, key: Key = None) -> None:
+def delete(model: ModelRef, *, yes: Yes = False, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """Take a model away, after telling what that frees."""
     from app.cli.deletion import delete as delete_with_care
 
     with connected(url, key) as client:
-        delete_with_care(client.models.get(model), yes=yes)
+        delete_with_care(client.models.get(model), yes=yes, as_json=as_json)
 
 
 @commands.command()
@@ -262,6 +276,7 @@ def predict(
     parameters: Parameters = None,
     url: Url = None,
     key: Key = None,
+    as_json: AlwaysJson = True,  # noqa: ARG001  it has no other form
 ) -> None:
     """Ask a model: one line of JSON for each input."""
     with connected(url, key) as client:
@@ -274,9 +289,11 @@ def predict(
 def embed(
     model: ModelRef,
     inputs: Inputs = None,
+    *,
     file: InputFile = None,
     url: Url = None,
     key: Key = None,
+    as_json: AlwaysJson = True,  # noqa: ARG001  it has no other form
 ) -> None:
     """One vector for each input: a line of JSON each."""
     with connected(url, key) as client:

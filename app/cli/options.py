@@ -7,6 +7,8 @@ import typer
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of all embedded state (PRETUNE_DATA_DIR, pretune-data).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+#: So that who scripts need not know which commands print nothing else.
+AlwaysJson = Annotated[bool, typer.Option("--json", help="Print JSON, as it always does.")]
 Url = Annotated[
     str | None, typer.Option(envvar="PRETUNE_URL", help="Address of a running service (http://127.0.0.1:8080).")
 ]

@@ -1,10 +1,13 @@
 """Who may load what: import-linter's contracts, and what a fresh process really has loaded."""
 
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions, requires
 from importlib.util import find_spec
 
 import pytest
+from packaging.requirements import Requirement
 
 #: Entry points of processes that must start quickly and stay small.
 WITHOUT_TORCH = (
@@ -42,6 +45,31 @@ def test_the_training_process_loads_no_database_broker_or_server() -> None:
 def test_the_contract_needs_pydantic_alone() -> None:
     loaded = modules_after("app.contract.specs", "app.contract.messages", "app.contract.errors", "app.contract.sizes")
     assert not loaded & {*CONTRACT_NEEDS, "torch"}
+
+
+def test_the_client_needs_httpx2_and_pydantic_alone() -> None:
+    """And what these require: whoever has both may import it, without any of the service's dependencies."""
+    loaded = modules_after("pretune", "pretune.uploads") - modules_after("sys")
+    distributions = packages_distributions()
+    needed = {normal(name) for module in loaded for name in distributions.get(module, ()) if module != "pretune"}
+    assert needed <= required("httpx2") | required("pydantic")
+    assert {"httpx2", "pydantic"} <= needed
+
+
+def required(distribution: str) -> set[str]:
+    """A distribution and, down to the last, what it requires on this machine."""
+    found, waiting = set(), [distribution]
+    while waiting:
+        name = normal(waiting.pop())
+        if name not in found:
+            found.add(name)
+            wanted = [Requirement(each) for each in requires(name) or ()]
+            waiting += [each.name for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return found
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_the_arrows_point_one_way() -> None:

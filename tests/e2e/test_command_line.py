@@ -66,6 +66,12 @@ def test_from_a_file_to_an_answer(pretune: Run, tmp_path: Path) -> None:
 
     assert pretune("models", "alias", child["model_id"], "judge").stdout == f"judge means {child['model_id']}.\n"
     assert "judge" in pretune("models", "list", "--method", "classification").stdout
+    assert json.loads(pretune("models", "alias", "judge", "other", "--json").stdout)["aliases"] == ["judge", "other"]
+    assert json.loads(pretune("models", "alias", "judge", "other", "--remove", "--json").stdout)["aliases"] == ["judge"]
+    assert json.loads(pretune("models", "load", "judge", "--json").stdout)["model_id"] == child["model_id"]
+    assert json.loads(pretune("models", "pin", "judge", "--json").stdout)["pinned"] is True
+    assert json.loads(pretune("models", "pin", "judge", "--remove", "--json").stdout)["pinned"] is False
+    assert json.loads(pretune("models", "unload", "judge", "--json").stdout)["model_id"] == child["model_id"]
     assert "is on wrk_" in pretune("models", "load", "judge").stdout
     assert "is pinned" in pretune("models", "pin", "judge").stdout
     assert "pinned" in pretune("models", "unload", "judge", status=1).stderr
@@ -86,9 +92,12 @@ def test_from_a_file_to_an_answer(pretune: Run, tmp_path: Path) -> None:
     assert pretune(*generation).stdout == json.loads(pretune(*generation, "--json").stdout)["text"] + "\n"
     assert len(json.loads(pretune("embed", model, "The").stdout)) == 32
     archive = pretune("models", "download", model, "--to", str(tmp_path / "model.zip")).stdout.strip()
+    assert json.loads(pretune("models", "download", model, "--to", archive, "--json").stdout) == {"path": archive}
     imported = pretune("models", "import", archive, "--name", "again").stdout.strip()
     assert json.loads(pretune("models", "show", imported).stdout)["name"] == "again"
     assert "is deleted" in pretune("models", "delete", imported, "-y").stdout
+    again = pretune("models", "import", archive).stdout.strip()
+    assert json.loads(pretune("models", "delete", again, "-y", "--json").stdout)["blocked_by"] == []
 
 
 def test_a_long_job_is_stopped_and_taken_up_and_cloned(pretune: Run, tmp_path: Path) -> None:

@@ -3,10 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from app.cli import app
 from app.db.session import Database
 from app.embedded.lock import locked
 from app.services.keys import Keys, Presented
@@ -195,3 +199,19 @@ def test_doctor_and_the_start_tell_why_the_object_store_cannot_be_used(tmp_path:
     assert "has no bucket of the name" in findings["s3://no-such-bucket/a"]["remedy"]
     start = pretune("up", "--data-dir", str(tmp_path / "data"), "--port", "0", PRETUNE_STORE="s3://no-such-bucket/a")
     assert (start.returncode, "has no bucket of the name" in start.stderr) == (3, True)
+
+
+def test_whatever_asks_a_service_prints_json_where_that_is_wanted() -> None:
+    options = {
+        path: {name for each in command.params for name in each.opts} for path, command in leaves(get_command(app))
+    }
+    asking = {path for path, known in options.items() if "--url" in known}
+    assert {"submit", "delete", "models pin", "datasets preview", "predict"} <= asking
+    assert [path for path in sorted(asking) if "--json" not in options[path]] == []
+
+
+def leaves(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, each in getattr(command, "commands", {}).items():
+        yield from leaves(each, f"{path} {name}".strip())
+    if not hasattr(command, "commands"):
+        yield path, command
