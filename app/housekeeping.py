@@ -17,6 +17,7 @@ from app.db.session import Database, now
 from app.dispatch import Dispatcher, queues_for
 from app.services.garbage import Garbage
 from app.services.idempotency import KEPT_FOR
+from app.services.sweeps.controller import SweepController
 from app.settings import Settings
 from app.storage import ArtifactStore
 
@@ -38,7 +39,7 @@ class Duty:
 
 
 class Housekeeping:
-    """For one thread, but for `release_waiting`, which any may call."""
+    """For one thread, but for `release_waiting` and `wake`, which any may call."""
 
     def __init__(
         self, database: Database, dispatcher: Dispatcher, settings: Settings, duties: Sequence[Duty], *, owner: str
@@ -68,7 +69,16 @@ class Housekeeping:
                 return
         with self._database.transaction() as session:
             devices = queue.release_waiting(session, now(session))
-        self._wake(devices)
+        self.wake(devices)
+
+    def wake(self, devices: Collection[str]) -> None:
+        """Tell trainers of jobs that want these devices."""
+        if not devices:
+            return
+        with self._database.reading() as session:
+            since = now(session) - self._settings.silence
+            live_queues = workers.live_queues(session, since)
+        self._dispatcher.wake(sorted({name for device in devices for name in queues_for(device, live_queues)}))
 
     def _do(self, duty: Duty) -> None:
         with self._database.reading() as session:
@@ -78,15 +88,7 @@ class Housekeeping:
         with self._database.transaction() as session:
             if not duties.acquire(session, duty.name, self._owner, at=now(session), seconds=lease_seconds):
                 return
-        self._wake(duty.work(self._database))
-
-    def _wake(self, devices: Collection[str]) -> None:
-        if not devices:
-            return
-        with self._database.reading() as session:
-            since = now(session) - self._settings.silence
-            live_queues = workers.live_queues(session, since)
-        self._dispatcher.wake(sorted({name for device in devices for name in queues_for(device, live_queues)}))
+        self.wake(duty.work(self._database))
 
 
 def prompt_duties(settings: Settings) -> tuple[Duty, ...]:
@@ -98,6 +100,13 @@ def prompt_duties(settings: Settings) -> tuple[Duty, ...]:
         Duty("waiting_jobs", often, lambda s, _: queue.any_released(s), _in_transaction(queue.release_waiting)),
         Duty("stale_wakes", often, queue.any_stale, _in_transaction(queue.take_stale)),
         Duty("sweep", SWEEP_SECONDS, lambda _s, _at: True, _in_transaction(_sweep)),
+    )
+
+
+def sweep_duty(controller: SweepController, settings: Settings) -> Duty:
+    """Whoever does it without the lease does no harm: each step of a sweep takes the sweep's own lock."""
+    return Duty(
+        "sweeps", settings.housekeeping_seconds, lambda s, _: controller.is_due(s), lambda _: controller.round()
     )
 
 

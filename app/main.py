@@ -24,6 +24,7 @@ from app.api import (
     models,
     quota,
     service,
+    sweeps,
     webhooks,
     workers,
 )
@@ -61,6 +62,7 @@ ROUTERS = (
     inference.questions,
     datasets.router,
     jobs.router,
+    sweeps.router,
     events.router,
     inference.router,
     batch_prediction.router,

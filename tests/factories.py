@@ -356,10 +356,10 @@ def _safetensors(seed: int) -> bytes:
     return struct.pack("<Q", len(encoded)) + encoded + struct.pack("<4f", *(float(seed + place) for place in range(4)))
 
 
-def make_webhook(database: Database, *, project_id: str = DEFAULT_PROJECT_ID) -> WebhookRow:
+def make_webhook(database: Database, *, project_id: str = DEFAULT_PROJECT_ID, **fields: Any) -> WebhookRow:
     """To a name that nothing has."""
     with database.transaction() as session:
-        row = webhook_row(Webhook(url="https://hooks.invalid/"), project_id, now(session))
+        row = webhook_row(Webhook(url="https://hooks.invalid/", **fields), project_id, now(session))
         webhooks.insert(session, row)
     return row
 

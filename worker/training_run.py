@@ -18,6 +18,7 @@ from app.contract.messages import (
     FailedLine,
     FinishedLine,
     LogLine,
+    PausedLine,
     PredictionAssignment,
     ReportLine,
     ResolvedLine,
@@ -61,7 +62,7 @@ def _done(
     report: Callable[[ReportLine], None],
     stop: threading.Event,
     on_training: Callable[[], None],
-) -> ResultLine | None:
+) -> ResultLine | PausedLine | None:
     match assignment:
         case PredictionAssignment():
             return predict(assignment, report, stop=stop, on_training=on_training)
@@ -76,7 +77,7 @@ def _train(
     report: Callable[[ReportLine], None],
     stop: threading.Event,
     on_training: Callable[[], None],
-) -> FinishedLine | None:
+) -> FinishedLine | PausedLine | None:
     spec, build = assignment.spec, partial(_built, assignment)
     options = settled(spec, assignment.resolved)
     method = build(options, lambda message: report(LogLine(message=message)))
@@ -92,7 +93,15 @@ def _train(
         method = build(options)
         resolved = as_decided(resolve(with_options(spec, options), method), spec.training, options)
         report(ResolvedLine(resolved=resolved, environment=environment(resolved.device)))
-    trainer = Trainer(method, options, resolved, output_dir=assignment.output_dir, report=report, stop=stop)
+    trainer = Trainer(
+        method,
+        options,
+        resolved,
+        output_dir=assignment.output_dir,
+        report=report,
+        stop=stop,
+        pause_step=resolved.pause_step(assignment.pause_at),
+    )
     return trainer.run(assignment.resume_from)
 
 

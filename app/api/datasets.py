@@ -8,7 +8,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.deps import Reader, Services, Writer, get_services
-from app.api.refusals import validated
 from app.api.uploads import ThisUpload
 from app.contract.errors import FieldError, InvalidRequest
 from app.services.datasets import (
@@ -20,6 +19,7 @@ from app.services.datasets import (
     DatasetView,
 )
 from app.services.deletion import Deletion
+from app.services.refusals import validated
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 

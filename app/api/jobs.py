@@ -58,6 +58,7 @@ async def get_filters(
     method: Annotated[PlainText | None, Query(max_length=200)] = None,
     parent: Annotated[PlainText | None, Query(max_length=200, description="A job, a model or an alias.")] = None,
     name: Annotated[PlainText | None, Query(max_length=200)] = None,
+    sweep: Annotated[PlainText | None, Query(max_length=64, description="The jobs of a sweep.")] = None,
 ) -> JobFilters:
     """`metadata.<key>=value` too, which no signature can name."""
     metadata = {
@@ -68,7 +69,7 @@ async def get_filters(
     if any("\0" in text for pair in metadata.items() for text in pair):
         message = "A filter by metadata holds a NUL, which no metadata can."
         raise InvalidRequest(message, errors=[FieldError(location="metadata", message=message)])
-    return JobFilters(tuple(status or ()), None if kind is None else (kind,), method, parent, name, metadata)
+    return JobFilters(tuple(status or ()), None if kind is None else (kind,), method, parent, name, sweep, metadata)
 
 
 JobsService = Annotated[Jobs, Depends(get_jobs)]

@@ -9,13 +9,13 @@ from fastapi.responses import StreamingResponse
 from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.deps import Reader, Services, Writer, get_services
 from app.api.downloads import as_download
-from app.api.refusals import validated
 from app.api.uploads import ThisUpload
 from app.contract.base import PlainText
 from app.services.deletion import Deletion
 from app.services.models import Lineage, ModelPage, Models, ModelView
 from app.services.models.imports import ImportForm, Imports
 from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
+from app.services.refusals import validated
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

@@ -3,6 +3,7 @@
 A wake-up names a queue and no job: the row is the truth, and a message says only "look".
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,9 @@ GPU_QUEUE = "gpu"
 #: Exit codes of a training process beside 0 (finished) and 1 (crashed).
 EXIT_FAILED = 10  # told by a `failed` line
 EXIT_STOPPED = 11  # SIGTERM was obeyed: a checkpoint was written
+
+#: 1/3 of 300 is a little more than 100 in floating point.
+ROUNDING = 1e-9
 
 LocalPath = Annotated[Path, Field(strict=False)]
 
@@ -52,6 +56,15 @@ class Resolved(Contract):
     learning_rate: float | None = None
     batch_size: int | None = None
 
+    def pause_step(self, pause_at: float | None) -> int | None:
+        """The first step with an evaluation at or behind the share `pause_at` of the training; None where that is the
+        end."""
+        if pause_at is None:
+            return None
+        every = self.evaluate_every_steps
+        step = math.ceil(pause_at * self.total_steps / every - ROUNDING) * every
+        return step if step < self.total_steps else None
+
 
 class DatasetInput(Contract):
     """A data set, already local. `sha256` is the identity that caches are keyed by."""
@@ -67,6 +80,7 @@ class Assignment(Contract):
     """All that a training process gets to train: one JSON line on its stdin. Local paths only.
 
     `parent_model` is the folder of the parent's model; `resume_from` a verified checkpoint folder of this job.
+    `pause_at`: the share of the training behind which the process keeps a checkpoint and ends (`Resolved.pause_step`).
     `output_dir` receives `checkpoints/` and `artifacts/`; `cache_dir` is shared between jobs and may be emptied.
     `trials` have been made by earlier attempts.
     """
@@ -80,6 +94,7 @@ class Assignment(Contract):
     resume_from: LocalPath | None = None
     resolved: Resolved | None = None
     trials: tuple[Trial, ...] = ()
+    pause_at: float | None = None
     output_dir: LocalPath
     cache_dir: LocalPath
 
@@ -185,6 +200,13 @@ class FinishedLine(Contract):
     reason: Literal["duration", "early_stopping"]
 
 
+class PausedLine(Contract):
+    """The last line of a run that stands where its assignment says, behind a checkpoint."""
+
+    type: Literal["paused"] = "paused"
+    step: int
+
+
 class PredictedLine(Contract):
     """The last line of a batch prediction that reached its end: its outputs were told as an artifact."""
 
@@ -209,7 +231,7 @@ class FailedLine(Contract):
 
 #: Of a run that reached its end.
 ResultLine = FinishedLine | PredictedLine | EvaluatedLine
-LastLine = ResultLine | FailedLine
+LastLine = ResultLine | PausedLine | FailedLine
 ReportLine = Annotated[
     ReadyLine
     | ResolvedLine
@@ -220,6 +242,7 @@ ReportLine = Annotated[
     | ArtifactLine
     | LogLine
     | FinishedLine
+    | PausedLine
     | PredictedLine
     | EvaluatedLine
     | FailedLine,

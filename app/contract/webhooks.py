@@ -19,7 +19,7 @@ NEW_SECRET_BYTES = 32
 
 
 class WebhookEvent(StrEnum):
-    """A job has come to this status. `pausing` and `cancelling` are no news: what follows them is."""
+    """A job has come to this status, or a sweep to its end. `pausing` and `cancelling` are no news: what follows is."""
 
     JOB_WAITING = "job.waiting"
     JOB_QUEUED = "job.queued"
@@ -28,10 +28,13 @@ class WebhookEvent(StrEnum):
     JOB_CANCELLED = "job.cancelled"
     JOB_SUCCEEDED = "job.succeeded"
     JOB_FAILED = "job.failed"
+    SWEEP_CANCELLED = "sweep.cancelled"
+    SWEEP_SUCCEEDED = "sweep.succeeded"
+    SWEEP_FAILED = "sweep.failed"
 
 
 ENDS = (WebhookEvent.JOB_SUCCEEDED, WebhookEvent.JOB_FAILED, WebhookEvent.JOB_CANCELLED)
-_OF_STATUS = {event.value.removeprefix("job."): event for event in WebhookEvent}
+_OF_STATUS = {event.value.removeprefix("job."): event for event in WebhookEvent if event.value.startswith("job.")}
 
 
 def event_of(status: JobStatus) -> WebhookEvent | None:

@@ -192,6 +192,8 @@ def next_status(status: JobStatus, outcome: AttemptOutcome, *, exhausted: bool) 
             return JobStatus.FAILED
         case AttemptOutcome.LOST if exhausted:
             return JobStatus.FAILED
+        case AttemptOutcome.PAUSED:
+            return JobStatus.PAUSED
         case _:
             return JobStatus.PAUSED if status is JobStatus.PAUSING else JobStatus.QUEUED
 

@@ -83,6 +83,7 @@ class JobFilters:
     method: str | None = None
     parent: str | None = None
     name: str | None = None
+    sweep: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -150,7 +151,7 @@ def _tell(session: Session, job_id: str, status: JobStatus, facts: dict[str, Any
 
 
 def _conditions(session: Session, filters: JobFilters) -> list[ColumnElement[bool]]:
-    equal = ((JobRow.method, filters.method), (JobRow.name, filters.name))
+    equal = ((JobRow.method, filters.method), (JobRow.name, filters.name), (JobRow.sweep_id, filters.sweep))
     conditions = [column == value for column, value in equal if value is not None]
     if filters.statuses:
         conditions.append(JobRow.status.in_(filters.statuses))

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.contract.webhooks import WebhookEvent
 from app.db.ids import new_id
-from app.db.tables import JobRow, OutboxRow, WebhookRow
+from app.db.tables import JobRow, OutboxRow, SweepRow, WebhookRow
 
 DeliveryStatus = Literal["pending", "delivered", "failed"]
 PENDING: DeliveryStatus = "pending"
@@ -38,19 +38,16 @@ def announce(session: Session, job_id: str, event: WebhookEvent, at: datetime) -
     query = select(WebhookRow).join(JobRow, JobRow.project_id == WebhookRow.project_id)
     for webhook in session.scalars(query.where(JobRow.id == job_id, of_job)):
         if event in webhook.events:
-            job = session.get_one(JobRow, job_id)
-            session.add(
-                OutboxRow(
-                    id=new_id("msg"),
-                    project_id=job.project_id,
-                    webhook_id=webhook.id,
-                    event=event,
-                    payload={"type": event, "timestamp": at.isoformat(), "data": _told(job)},
-                    status=PENDING,
-                    due_at=at,
-                    created_at=at,
-                )
-            )
+            session.add(_notice(webhook, event, _told(session.get_one(JobRow, job_id)), at))
+    session.flush()
+
+
+def announce_sweep(session: Session, sweep: SweepRow, at: datetime) -> None:
+    """A notice of its end for every webhook of its project that asks for that."""
+    event = WebhookEvent(f"sweep.{sweep.status}")
+    query = select(WebhookRow).where(WebhookRow.project_id == sweep.project_id, WebhookRow.job_id.is_(None))
+    told = {name: getattr(sweep, name) for name in ("id", "name", "status", "model_id", "error")}
+    session.add_all(_notice(webhook, event, told, at) for webhook in session.scalars(query) if event in webhook.events)
     session.flush()
 
 
@@ -134,6 +131,19 @@ def _due(at: datetime) -> tuple[ColumnElement[bool], ...]:
 def _note(session: Session, notice: Notice, **changes: Any) -> None:
     fence = (OutboxRow.id == notice.id, OutboxRow.attempts == notice.attempt, OutboxRow.status == PENDING)
     session.execute(update(OutboxRow).where(*fence).values(**changes).execution_options(synchronize_session=False))
+
+
+def _notice(webhook: WebhookRow, event: WebhookEvent, data: dict[str, Any], at: datetime) -> OutboxRow:
+    return OutboxRow(
+        id=new_id("msg"),
+        project_id=webhook.project_id,
+        webhook_id=webhook.id,
+        event=event,
+        payload={"type": event, "timestamp": at.isoformat(), "data": data},
+        status=PENDING,
+        due_at=at,
+        created_at=at,
+    )
 
 
 def _told(job: JobRow) -> dict[str, Any]:

@@ -107,6 +107,8 @@ class JobRow(Row):
     A deleted job keeps its row, because its models and its children name it; all else that it has goes.
     `stop_request` is what the owner should do: `cancel` or `pause`. `parent_ref` is what the user named;
     `parent_model_id` is pinned when the job first starts. `traceparent` is the span of the request that asked for it.
+    A job of a sweep is one `fold`, from 0, of a `trial`; both are null of the one that a sweep ends with. `pause_at` is
+    the share of the training behind which it is to pause.
     """
 
     __tablename__ = "jobs"
@@ -114,6 +116,7 @@ class JobRow(Row):
         Index("ix_jobs_listing", "project_id", "id"),
         Index("ix_jobs_claim", "status", "device", "priority", "id"),
         Index("ix_jobs_parent", "parent_job_id"),
+        Index("ix_jobs_sweep", "sweep_id", "trial", "fold", unique=True),
         Index("ix_jobs_figures", "method", "status", sqlite_where=_THERE, postgresql_where=_THERE),
     )
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -132,6 +135,9 @@ class JobRow(Row):
     parent_job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id"))
     parent_model_id: Mapped[str | None] = mapped_column(Id)
     sweep_id: Mapped[str | None] = mapped_column(Id)
+    trial: Mapped[int | None]
+    fold: Mapped[int | None]
+    pause_at: Mapped[float | None]
     model_id: Mapped[str | None] = mapped_column(Id)
     device: Mapped[str] = mapped_column(String(16))
     priority: Mapped[int]
@@ -155,6 +161,47 @@ class JobRow(Row):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+
+
+class SweepRow(Row):
+    """`spec` is what was asked for, defaults filled in; `template` is its job as it was given, to which each trial adds
+    its parameters. `importance` is by the parameter's path. `error` tells why it failed or, while it runs, what holds
+    it back. `final_job_id` trains the best parameters again, on all data."""
+
+    __tablename__ = "sweeps"
+    __table_args__ = (Index("ix_sweeps_listing", "project_id", "id"), Index("ix_sweeps_status", "status"))
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str | None] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(16))
+    spec: Mapped[dict[str, Any]]
+    template: Mapped[dict[str, Any]]
+    importance: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    final_job_id: Mapped[str | None] = mapped_column(Id)
+    model_id: Mapped[str | None] = mapped_column(Id)
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+
+
+class TrialRow(Row):
+    """One choice of a sweep's parameters, by path. `rung` counts those that it has passed; `rung_scores` are by their
+    number. `results` has one entry a fold. Once `state` is another than running, nothing changes."""
+
+    __tablename__ = "trials"
+    sweep_id: Mapped[str] = mapped_column(ForeignKey("sweeps.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    parameters: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    rung: Mapped[int] = mapped_column(default=0)
+    rung_scores: Mapped[dict[str, Any]]
+    mean: Mapped[float | None]
+    standard_deviation: Mapped[float | None]
+    results: Mapped[list[Any]]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
 
 
 class AttemptRow(Row):

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.contract.base import Contract
 from app.contract.errors import ErrorCode, InvalidRequest, NotFound, Overloaded, ServiceError, Unavailable
 from app.contract.layout import blob_key
-from app.db import datasets
+from app.db import datasets, sweeps
 from app.db.ids import new_id
 from app.db.session import Database, now
 from app.db.tables import DatasetRow
@@ -119,7 +119,7 @@ class Datasets:
             row = datasets.get(session, project_id, dataset_id, lock="update")
             if row is None:
                 raise _not_found(dataset_id)
-            refuse_deletion(f"the data set {dataset_id}", _needs(session, dataset_id))
+            refuse_deletion(f"the data set {dataset_id}", _needs(session, project_id, dataset_id))
             datasets.lock_blob(session, row.blob_key)
             datasets.mark_deleted(session, row, now(session))
             if not datasets.blob_in_use(session, row.blob_key):
@@ -129,7 +129,7 @@ class Datasets:
         """What `delete` would do now."""
         row = self._row(project_id, dataset_id)
         with self.database.reading() as session:
-            needs, num_jobs = _needs(session, dataset_id), datasets.num_jobs(session, dataset_id)
+            needs, num_jobs = _needs(session, project_id, dataset_id), datasets.num_jobs(session, dataset_id)
             sharing = datasets.sharing_blob(session, row)
         told = f"The jobs that were trained on it ({num_jobs}) and their models stay. The jobs cannot be retried."
         stays = [told] if num_jobs else []
@@ -185,10 +185,13 @@ class Datasets:
         return row
 
 
-def _needs(session: Session, dataset_id: str) -> list[str]:
+def _needs(session: Session, project_id: str, dataset_id: str) -> list[str]:
     """What keeps the data set from going, in sentences."""
-    jobs = datasets.jobs_in_need(session, dataset_id)
-    return [f"Jobs that have not ended need it: {', '.join(jobs)}."] if jobs else []
+    needs = {
+        "Jobs that have not ended need it": datasets.jobs_in_need(session, dataset_id),
+        "Sweeps that have not ended need it": sweeps.in_need(session, project_id, dataset_id),
+    }
+    return [f"{need}: {', '.join(names)}." for need, names in needs.items() if names]
 
 
 def _invalid(error: InvalidDataset) -> ServiceError:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import AttemptOutcome, Fault
-from app.contract.messages import EXIT_STOPPED, FailedLine, LastLine, ResultLine
+from app.contract.messages import EXIT_STOPPED, FailedLine, LastLine, PausedLine, ResultLine
 from worker.supervisor.watch import Ending, Limits
 
 
@@ -35,16 +35,22 @@ def classify(end: ProcessEnd, limits: Limits) -> AttemptEnd:
     match end.last_line:
         case finished if isinstance(finished, ResultLine):
             return AttemptEnd(AttemptOutcome.SUCCEEDED, finished=finished)
+        case PausedLine():
+            return AttemptEnd(AttemptOutcome.PAUSED)
         case FailedLine(error=error):
             return _failed(error)
         case None if end.ending is not None:
             return _ended_by_us(end.ending, limits)
-        case _ if end.exit_code == EXIT_STOPPED:
-            return AttemptEnd(AttemptOutcome.PREEMPTED, detail="the training process was asked to stop from outside")
-        case _ if end.ran_out_of_memory:
-            return _failed(_out_of_memory(end.exit_code))
         case _:
-            return AttemptEnd(AttemptOutcome.LOST, detail=describe_exit(end.exit_code))
+            return _told_by_its_exit(end)
+
+
+def _told_by_its_exit(end: ProcessEnd) -> AttemptEnd:
+    if end.exit_code == EXIT_STOPPED:
+        return AttemptEnd(AttemptOutcome.PREEMPTED, detail="the training process was asked to stop from outside")
+    if end.ran_out_of_memory:
+        return _failed(_out_of_memory(end.exit_code))
+    return AttemptEnd(AttemptOutcome.LOST, detail=describe_exit(end.exit_code))
 
 
 def _ended_by_us(ending: Ending, limits: Limits) -> AttemptEnd:

@@ -88,6 +88,7 @@ class Preparation:
             resume_from=resume_from,
             resolved=resolved,
             trials=trials_of(job),
+            pause_at=job.pause_at,
             output_dir=self.folder / OUTPUT_FOLDER,
             cache_dir=self.cache_dir,
         )

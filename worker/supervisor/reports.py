@@ -26,6 +26,7 @@ from app.contract.messages import (
     LogLine,
     MetricsLine,
     ModelAssignment,
+    PausedLine,
     PredictedLine,
     ReadyLine,
     ReportLine,
@@ -114,7 +115,7 @@ class Reports:
                 self._accept_artifact(line)
             case LogLine():
                 self._tell("log", {"level": line.level, "message": line.message})
-            case FinishedLine() | PredictedLine() | EvaluatedLine() | FailedLine():
+            case FinishedLine() | PausedLine() | PredictedLine() | EvaluatedLine() | FailedLine():
                 self._stages.end("steps")
                 self.last_line = line
             case _:

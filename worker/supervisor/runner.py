@@ -258,9 +258,12 @@ class _Attempt:
         checkpoint = checkpoints.get(session, row.id, finished.model_step)
         if checkpoint is None:
             return AttemptEnd(AttemptOutcome.LOST, detail="the checkpoint of its result was not kept"), {}
-        model = models.register_checkpoint(session, row, checkpoint, finished.model, now(session))
+        changes: dict[str, Any] = {"progress": finished_progress(row.progress, finished.step)}
+        if row.trial is None:  # of a sweep's trials, only the best becomes a model
+            model = models.register_checkpoint(session, row, checkpoint, finished.model, now(session))
+            changes |= {"model_id": model.id}
         self._tell(session, _told_training(finished))
-        return end, {"model_id": model.id, "progress": finished_progress(row.progress, finished.step)}
+        return end, changes
 
     def _after_want_of_memory(
         self, session: Session, row: JobRow, error: JobError

@@ -16,8 +16,9 @@ from app.db import workers
 from app.db.ids import new_id
 from app.db.session import Database, now
 from app.dispatch import Dispatcher, queues_for
-from app.housekeeping import Duty, Housekeeping, prompt_duties, slow_duties
+from app.housekeeping import Duty, Housekeeping, prompt_duties, slow_duties, sweep_duty
 from app.processes import ChildStarter
+from app.services.sweeps.controller import SweepController
 from app.settings import Settings
 from app.storage import open_store
 from worker.cache import Cache
@@ -53,7 +54,8 @@ class Trainer:
         )
         self._shutdown = threading.Event()
         self._stopped = False
-        self._housekeeping = self._duties(prompt_duties(settings))
+        self._sweeps = SweepController(self._database, self._store, settings, self._shutdown.is_set)
+        self._housekeeping = self._duties((*prompt_duties(settings), sweep_duty(self._sweeps, settings)))
         self._collecting = self._duties(slow_duties(self._store, settings, self._shutdown.is_set))
         self._spares = Spares(self._start_child, settings.slots)
         self._runner = Runner(
@@ -129,6 +131,15 @@ class Trainer:
             self._dispatcher.wake(queues_for(device))
         if status in TERMINAL:
             self._guarded(self._housekeeping.release_waiting)
+        if status in TERMINAL or status is JobStatus.PAUSED:
+            self._guarded(self._advance_sweeps)
+
+    def _advance_sweeps(self) -> None:
+        """At once, when a trial may have come to its end; the duty is the net below."""
+        with self._database.reading() as session:
+            if not self._sweeps.is_due(session):
+                return
+        self._housekeeping.wake(self._sweeps.round())
 
     def _start_child(self) -> TrainingChild:
         return start_child(self._starter, self._options, self._scratch.new_log())

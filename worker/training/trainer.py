@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from app.contract.checkpoint import checkpoint_folder_name
-from app.contract.messages import CheckpointLine, FinishedLine, MetricsLine, ReportLine, Resolved
+from app.contract.messages import CheckpointLine, FinishedLine, MetricsLine, PausedLine, ReportLine, Resolved
 from app.contract.specs.training import TrainingOptions
 from worker.training.checkpoints import environment, read_state, write_checkpoint
 from worker.training.feeder import batches
@@ -38,9 +38,10 @@ class Trainer:
         output_dir: Path,
         report: Callable[[ReportLine], None],
         stop: threading.Event,
+        pause_step: int | None = None,
     ) -> None:
         """`output_dir` receives `checkpoints/` and `artifacts/`. `stop` asks for a checkpoint and an early end at the
-        next step."""
+        next step; `pause_step` asks for the same once so many steps are done."""
         self._learner = Learner(method, options, resolved)
         self._method = method
         self._options = options
@@ -50,19 +51,23 @@ class Trainer:
         self._artifacts_dir = output_dir / "artifacts"
         self._report = report
         self._stop = stop
+        self._pause_step = pause_step
         self._report_every = min(max(1, resolved.total_steps // REPORTS), LONGEST_REPORT_STEPS)
         self._progress = Progress()
         self._pace = Pace()
         self._evaluated: dict[str, float] = {}  # at this step
         self._kept_step = 0  # of the newest checkpoint
 
-    def run(self, resume_from: Path | None = None) -> FinishedLine | None:
+    def run(self, resume_from: Path | None = None) -> FinishedLine | PausedLine | None:
         """None where `stop` ended it first. Raises LossNotFinite."""
         if resume_from is not None:
             self._restore(resume_from)
         steps = range(self._progress.step, self._resolved.total_steps)
         with closing(batches(self._method.train_data, steps, Compute.of(self._resolved).device)) as feed:
             while not self._over:
+                if self._pause_step is not None and self._progress.step >= self._pause_step:
+                    self._keep()
+                    return PausedLine(step=self._progress.step)
                 if self._stop.is_set():
                     self._keep()
                     return None

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from app.api.openai.conventions import PREFIX, OpenAIRequest, locations, refused, unsupported
-from app.api.refusals import validated
 from app.contract.base import PlainText
 from app.contract.compatibility import METHOD_TRAITS
 from app.contract.errors import NotFound
@@ -16,6 +15,7 @@ from app.contract.specs import FinetuneSpec, PretrainSpec
 from app.contract.specs.job import STEP_PREFIX
 from app.contract.specs.methods import TRAINING_DEFAULTS
 from app.contract.specs.training import AdamW
+from app.services.refusals import validated
 
 #: OpenAI's; any other `type` is a method of ours.
 _SUPERVISED = "supervised"

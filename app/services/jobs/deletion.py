@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.contract.errors import Conflict
 from app.contract.job import TERMINAL
 from app.contract.layout import job_prefix
-from app.db import evaluations, jobs, models, references
+from app.db import evaluations, jobs, models, references, sweeps
 from app.db.session import Database, now
 from app.db.tables import JobRow
 from app.services.deletion import Deletion, deletion_of, refuse_deletion
@@ -53,5 +53,10 @@ def _not_ended(row: JobRow) -> str:
 
 
 def _needs(session: Session, row: JobRow) -> list[str]:
-    children = jobs.children_in_need(session, row.id)
-    return [f"Jobs that have not ended start from it: {', '.join(children)}."] if children else []
+    of_its_sweep = [row.sweep_id] if row.sweep_id and sweeps.is_unfinished(session, row.sweep_id) else []
+    needs = {
+        "Jobs that have not ended start from it": jobs.children_in_need(session, row.id),
+        "Sweeps that have not ended start from it": sweeps.in_need(session, row.project_id, row.id),
+        "It belongs to a sweep that has not ended": of_its_sweep,
+    }
+    return [f"{need}: {', '.join(names)}." for need, names in needs.items() if names]

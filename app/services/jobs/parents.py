@@ -69,6 +69,12 @@ def _parent_job(session: Session, job: JobRow, spec: FinetuneSpec) -> Parent:
 def _result(session: Session, job: JobRow, spec: FinetuneSpec) -> ModelRow:
     """The model of a job that succeeded, held against deletion."""
     model = models.get(session, job.project_id, job.model_id, lock="share") if job.model_id else None
+    if model is None and job.trial is not None:
+        raise _refused(
+            f"The parent {job.id} is a trial of the sweep {job.sweep_id}, of which only the best becomes a model. "
+            "Promote one of the job's checkpoints, and name that model.",
+            ErrorCode.VALIDATION_FAILED,
+        )
     if model is None:
         raise _refused(
             f"The model of the parent {job.id} was deleted. Promote one of the job's checkpoints, and name that model.",

@@ -54,14 +54,7 @@ class Jobs:
         stands or falls with it. So no crash can leave a job without its answer, and a repetition never makes a second.
         """
         with self.database.transaction() as session:
-            row = self._planned(session, project_id, spec)
-            row.created_at = now(session)
-            row.queued_at = row.created_at if row.status == JobStatus.QUEUED else None
-            check_queue(session, project_id, self.settings.max_queued_jobs)
-            check_storage(session, project_id, row.store_bytes or 0, self.settings.max_stored_bytes)
-            hook = spec.webhook
-            webhook = None if hook is None else webhook_row(hook, project_id, row.created_at, row.id)
-            jobs.insert(session, row, webhook)
+            row = insert_job(session, project_id, spec, self.settings)
             [view], wanted = _views(session, [row]), self._queues(session, row)
             if record is not None:
                 record(session, view)
@@ -95,15 +88,6 @@ class Jobs:
         """From the last good checkpoint, with a fresh allowance of lost attempts and of time."""
         return self._moved(project_id, job_id, retried)
 
-    def _planned(self, session: Session, project_id: str, spec: AnySpec) -> JobRow:
-        match spec:
-            case BatchPredictSpec():
-                return _model_job_row(project_id, plan_prediction(session, project_id, spec, self.settings))
-            case EvaluateSpec():
-                return _model_job_row(project_id, plan_evaluation(session, project_id, spec, self.settings))
-            case _:
-                return _training_row(project_id, plan(session, project_id, spec, self.settings))
-
     def _moved(self, project_id: str, job_id: str, decide: Callable[[Session, JobRow], Move | None]) -> JobView:
         """Decide under the row's lock, so that nothing comes between. Raises Conflict as `decide` does."""
         with self.database.transaction() as session:
@@ -112,7 +96,7 @@ class Jobs:
             if move is not None:
                 if move.to in usage.QUEUED:
                     check_queue(session, project_id, self.settings.max_queued_jobs)
-                _apply(session, row, move)
+                apply(session, row, move)
             [view] = _views(session, [row])
             wanted = self._queues(session, row) if move is not None else ()
         self.dispatcher.wake(wanted)
@@ -126,7 +110,24 @@ class Jobs:
         return queues_for(row.device, workers.live_queues(session, since))
 
 
-def _apply(session: Session, row: JobRow, move: Move) -> None:
+def insert_job(session: Session, project_id: str, spec: AnySpec, settings: Settings, **columns: Any) -> JobRow:
+    """The row of a job that passes all checks, in the caller's transaction; `columns` are further ones of it. Raises as
+    `Jobs.submit`."""
+    row = _planned(session, project_id, spec, settings)
+    for name, value in columns.items():
+        setattr(row, name, value)
+    row.created_at = now(session)
+    row.queued_at = row.created_at if row.status == JobStatus.QUEUED else None
+    check_queue(session, project_id, settings.max_queued_jobs)
+    check_storage(session, project_id, row.store_bytes or 0, settings.max_stored_bytes)
+    hook = spec.webhook
+    webhook = None if hook is None else webhook_row(hook, project_id, row.created_at, row.id)
+    jobs.insert(session, row, webhook)
+    return row
+
+
+def apply(session: Session, row: JobRow, move: Move) -> None:
+    """The caller holds the row's lock."""
     at = now(session)
     stamps = {"queued_at": at} if move.to is JobStatus.QUEUED else {"finished_at": at} if move.to in TERMINAL else {}
     moved = jobs.transition(session, row.id, move.to, when={JobStatus(row.status)}, at=at, **(stamps | move.changes))
@@ -137,6 +138,16 @@ def _views(session: Session, rows: Sequence[JobRow]) -> list[JobView]:
     queued = [row.id for row in rows if row.status == JobStatus.QUEUED]
     positions = jobs.queue_positions(session, queued) if queued else {}
     return [view_of(row, positions.get(row.id)) for row in rows]
+
+
+def _planned(session: Session, project_id: str, spec: AnySpec, settings: Settings) -> JobRow:
+    match spec:
+        case BatchPredictSpec():
+            return _model_job_row(project_id, plan_prediction(session, project_id, spec, settings))
+        case EvaluateSpec():
+            return _model_job_row(project_id, plan_evaluation(session, project_id, spec, settings))
+        case _:
+            return _training_row(project_id, plan(session, project_id, spec, settings))
 
 
 def _training_row(project_id: str, planned: Plan) -> JobRow:

@@ -35,8 +35,10 @@ class JobView(Contract):
     """`spec` is what was asked for, every default filled in; `resolved` what the first attempt decided for the fields
     left `auto`, and what only the data could tell. `parent` is what the user named; `parent_model_id` the model that it
     was when the job first started, or of a batch prediction or an evaluation when it was asked for: `method` is that
-    model's, and a step a record. `attempt` counts starts. `queue_position` is 1 for the job that starts next, and null
-    for one that is not queued. `error` tells why a job failed, or what holds a queued one back until it is mended.
+    model's, and a step a record. A job of a sweep is one `fold` of a `trial`, both from 0, and has no model until one
+    is asked for: promote one of its checkpoints. `attempt` counts starts. `queue_position` is 1 for the job that starts
+    next, and null for one that is not queued. `error` tells why a job failed, or what holds a queued one back until it
+    is mended.
     """
 
     id: str
@@ -55,6 +57,9 @@ class JobView(Contract):
     parent_job_id: str | None
     parent_model_id: str | None
     model_id: str | None
+    sweep_id: str | None
+    trial: int | None
+    fold: int | None
     priority: int
     metadata: dict[str, str]
     attempt: int

@@ -9,7 +9,7 @@ from app.contract.errors import ErrorCode, NotFound, ServiceError
 from app.contract.evaluations import EvaluationReport
 from app.contract.inference import ModelReference
 from app.contract.model_folder import DESCRIPTION_NAME, ModelDescription
-from app.db import aliases, checkpoints, evaluations, jobs, models, references
+from app.db import aliases, checkpoints, evaluations, jobs, models, references, sweeps
 from app.db.locking import Lock
 from app.db.session import Database, now
 from app.db.tables import CheckpointRow, DatasetRow, EvaluationRow, JobRow, ModelRow
@@ -203,6 +203,7 @@ def _needs(session: Session, row: ModelRow) -> list[str]:
         "Aliases point at it": aliases.of_models(session, [row.id]).get(row.id, []),
         "Models were fine-tuned from it": models.children_of(session, row.id),
         "Jobs that have not ended start from it": models.jobs_in_need(session, row),
+        "Sweeps that have not ended start from it": sweeps.in_need(session, row.project_id, row.id),
     }
     sentences = [f"{need}: {', '.join(names)}." for need, names in needs.items() if names]
     return sentences + (["It is pinned."] if row.pinned_at is not None else [])

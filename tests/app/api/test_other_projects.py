@@ -36,6 +36,7 @@ RESOURCES = (
     "{delivery_id}",
     "{evaluation_id}",
     "{other_id}",
+    "{sweep_id}",
 )
 WITHIN = {"{step}": "5", "{name}": "a.txt", "{alias}": "best"}
 #: They name what belongs to nobody.
@@ -55,6 +56,7 @@ NOWHERE = {"{dataset_id}": "ds_" + "0" * 32, "{job_id}": "job_" + "0" * 32, "{mo
     "{evaluation_id}": "eval_" + "0" * 32,
     "{other_id}": "eval_" + "1" * 32,
     "{delivery_id}": "msg_" + "0" * 32,
+    "{sweep_id}": "swp_" + "0" * 32,
 }
 
 
@@ -95,6 +97,9 @@ def two(client: TestClient, database: Database, store: FolderStore) -> Two:
     for name in ("{evaluation_id}", "{other_id}"):
         two.ids[name] = make_evaluation(database, store, model, dataset).id
     assert two.call(owner, "PUT", "/v1/models/{model}/aliases/best", {}).status_code == 200
+    search = {"training.optimizer.learning_rate": {"type": "log_uniform", "low": 1e-4, "high": 1e-2}}
+    sweep = two.call(owner, "POST", "/v1/sweeps", {}, json={"job": spec, "search": search})
+    two.ids |= {"{sweep_id}": sweep.json()["id"]}
     return two
 
 

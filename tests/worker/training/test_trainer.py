@@ -40,7 +40,7 @@ def test_a_run_reports_evaluates_and_keeps_at_fixed_steps(tmp_path: Path, lines:
     assert _steps(lines, "train_loss") == list(range(1, 21))
     assert _steps(lines, "validation_loss") == [5, 10, 15, 20]
     assert list(_kept(lines)) == [5, 10, 15, 20]
-    assert finished is not None
+    assert isinstance(finished, FinishedLine)
     assert (finished.step, finished.model_step, finished.reason) == (20, 20, "duration")
 
 
@@ -60,7 +60,7 @@ def test_the_model_is_the_best_checkpoint(tmp_path: Path, lines: list[ReportLine
 
     finished = trainer(method, tmp_path, lines.append).run()
 
-    assert finished is not None
+    assert isinstance(finished, FinishedLine)
     assert finished.model_step == 10
     assert [step for step, manifest in _kept(lines).items() if manifest.is_best] == [5, 10]
     assert _kept(lines)[15].metrics == {"validation_loss": 2.0}
@@ -102,7 +102,7 @@ def test_early_stopping_ends_after_evaluations_in_a_row_that_are_not_better(
         method, tmp_path, lines.append, evaluate_every_steps=2, early_stopping={"patience": 2, "min_delta": 0.1}
     ).run()
 
-    assert finished is not None
+    assert isinstance(finished, FinishedLine)
     assert (finished.step, finished.model_step, finished.reason) == (12, 10, "early_stopping")
     assert 12 in _kept(lines), "the last step is kept beside the best"
 
