@@ -13,7 +13,7 @@ def upgrade() -> None:
     with op.batch_alter_table("jobs") as table:
         table.add_column(sa.Column("trial", sa.BigInteger(), nullable=True))
         table.add_column(sa.Column("fold", sa.BigInteger(), nullable=True))
-        table.add_column(sa.Column("pause_at", sa.Float(), nullable=True))
+        table.add_column(sa.Column("pause_at", sa.Double(), nullable=True))
         table.create_index("ix_jobs_sweep", ["sweep_id", "trial", "fold"], unique=True)
     op.create_table(
         "sweeps",
@@ -43,8 +43,8 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("rung", sa.BigInteger(), nullable=False),
         sa.Column("rung_scores", sa.JSON(), nullable=False),
-        sa.Column("mean", sa.Float(), nullable=True),
-        sa.Column("standard_deviation", sa.Float(), nullable=True),
+        sa.Column("mean", sa.Double(), nullable=True),
+        sa.Column("standard_deviation", sa.Double(), nullable=True),
         sa.Column("results", sa.JSON(), nullable=False),
         sa.Column("error", sa.JSON(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
