@@ -98,7 +98,8 @@ def _broken_in(old: Table, new: Table) -> Iterator[str]:
     for column in new.columns:
         if column.name not in old.columns and not column.nullable and column.server_default is None:
             yield f"{column} must be given, and nobody gave it before"
-    if unique := _unique(new) - _unique(old):
+    fresh = {column.name for column in new.columns if column.name not in old.columns}  # null where nobody gives them
+    if unique := {names for names in _unique(new) - _unique(old) if not {*names} & fresh}:
         yield f"{new.name} must be unique in {unique}, and need not before"
 
 
