@@ -260,8 +260,7 @@ class _Look:
                 state = self._locked(session)
                 if state is None or state.row.final_job_id is not None:
                     return
-                fractions = [result["best_step"] / result["total_steps"] for result in best.results]
-                spec = state.template.final(best.parameters, fractions)
+                spec = state.template.final(best.parameters, best.results)
                 row = insert_job(session, state.row.project_id, spec, self.controller.settings, sweep_id=self.sweep_id)
                 state.row.final_job_id, state.row.error = row.id, None
             self.devices.add(row.device)

@@ -1,9 +1,9 @@
 """The jobs that a sweep consists of: its template with a trial's values, and at the end with the best ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.sweep import SweepSpec
@@ -37,12 +37,12 @@ class Template:
             name = f"{name}, fold {fold + 1} of {count}"
         return self._job(name, values)
 
-    def final(self, parameters: Parameters, best_fractions: Sequence[float]) -> PretrainSpec | FinetuneSpec:
-        """Of all data; as long as the best trial went until it was best, on the mean over its folds."""
+    def final(self, parameters: Parameters, results: Sequence[Mapping[str, Any]]) -> PretrainSpec | FinetuneSpec:
+        """Of all data; as long as the best trial, whose `results` by fold these are, went until it was best."""
         duration = self._job(self.name, parameters).training.duration
         values: Json = {
             **parameters,
-            "training.duration": _shortened(duration, fmean(best_fractions)),
+            "training.duration": _shortened(duration, results),
             "training.validation_fraction": 0.0,
             "training.validation_fold": None,
             "training.early_stopping": None,
@@ -54,8 +54,11 @@ class Template:
         return validated(PretrainSpec, data) if data["kind"] == "pretrain" else validated(FinetuneSpec, data)
 
 
-def _shortened(duration: Duration, fraction: float) -> dict[str, Any]:
-    """In its own unit: as many passes over all data as there were over a part."""
+def _shortened(duration: Duration | Literal["auto"], results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """In its own unit, as a mean over the folds: as many passes over all data as there were over a part."""
+    if duration == "auto":
+        return {"steps": max(1, round(fmean(result["best_step"] for result in results)))}
+    fraction = fmean(result["best_step"] / result["total_steps"] for result in results)
     if duration.epochs is not None:
         return {"epochs": duration.epochs * fraction}
     unit = "steps" if duration.steps is not None else "tokens"
