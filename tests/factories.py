@@ -43,7 +43,7 @@ from app.db.tables import (
 from app.evaluation.reporting import report_of
 from app.evaluation.units import write_units
 from app.services.webhooks import webhook_row
-from app.storage import FolderStore
+from app.storage import ArtifactStore
 
 TEXT_BODY = BodyDescription(
     architecture=TransformerArchitecture(num_layers=1, width=16, num_heads=2, context_length=16),
@@ -176,7 +176,7 @@ def make_job(
 
 def make_checkpoint(
     database: Database,
-    store: FolderStore,
+    store: ArtifactStore,
     job: JobRow,
     step: int,
     *,
@@ -223,7 +223,7 @@ def make_checkpoint(
 
 
 def make_artifact(
-    database: Database, store: FolderStore, job: JobRow, name: str = "a.txt", content: bytes = b"mine"
+    database: Database, store: ArtifactStore, job: JobRow, name: str = "a.txt", content: bytes = b"mine"
 ) -> None:
     """Of the job's first attempt."""
     key = f"{job.project_id}/jobs/{job.id}/attempt-1/artifacts/{name.rsplit('/', 1)[-1]}"
@@ -243,7 +243,7 @@ def make_artifact(
 
 def make_model(
     database: Database,
-    store: FolderStore,
+    store: ArtifactStore,
     *,
     job: JobRow | None = None,
     body: BodyDescription = TEXT_BODY,
@@ -293,7 +293,7 @@ def make_model(
 
 def make_evaluation(
     database: Database,
-    store: FolderStore,
+    store: ArtifactStore,
     model: ModelRow,
     dataset: DatasetRow,
     *,
@@ -328,13 +328,12 @@ def make_evaluation(
         return evaluations.register(session, job, report, artifact, now(session))
 
 
-def put(store: FolderStore, key: str, content: bytes) -> FileEntry:
+def put(store: ArtifactStore, key: str, content: bytes) -> FileEntry:
     """Store bytes; the entry's path is the last part of the key."""
-    path = Path(str(store._root)) / "incoming"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    stored = store.put(key, path)
-    path.unlink()
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        stored = store.put(key, Path(file.name))
     return FileEntry(path=key.rsplit("/", 1)[1], size_bytes=stored.size_bytes, sha256=stored.sha256)
 
 

@@ -18,7 +18,8 @@ from app.db.migrate import newest_revision, upgrade
 from app.db.session import Database, now
 from app.db.tables import AttemptRow, DatasetRow, JobRow
 from app.services.keys import Keys, Presented
-from app.storage import FolderStore, StoredFile
+from app.storage import ArtifactStore, FolderStore, StoredFile
+from app.storage.objects import ObjectStore
 from tests.factories import make_artifact, make_checkpoint, make_dataset, make_job, make_model, put
 from tests.support.postgres import PostgresServer
 
@@ -74,7 +75,7 @@ def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
         }
 
 
-def files(store: FolderStore) -> dict[str, bytes]:
+def files(store: ArtifactStore) -> dict[str, bytes]:
     found = {}
     for file in store.list(""):
         with store.open(file.key) as content:
@@ -129,6 +130,22 @@ def test_all_comes_back_into_either_database_and_a_running_job_into_the_queue(
             assert (claimed.id, claimed.attempt) == (running.id, 2)
 
     opened(empty_url, check)
+
+
+@pytest.mark.databases("sqlite")
+def test_a_service_moves_from_a_folder_into_a_bucket_and_back(
+    running: JobRow, database: Database, store: FolderStore, bucket: str, tmp_path: Path
+) -> None:
+    in_bucket, again = ObjectStore(f"s3://{bucket}/prefix", 10.0), FolderStore(tmp_path / "again")
+    write_backup(database, store, tmp_path / "first")
+    moved = f"sqlite:///{tmp_path / 'moved.db'}"
+    restore(tmp_path / "first", moved, in_bucket)
+    assert files(in_bucket) == files(store)
+    there = Database(moved)
+    write_backup(there, in_bucket, tmp_path / "second")
+    there.dispose()
+    restore(tmp_path / "second", f"sqlite:///{tmp_path / 'back.db'}", again)
+    assert files(again) == files(store)
 
 
 @pytest.mark.databases("sqlite")

@@ -18,7 +18,8 @@ from app.db.tables import DatasetRow
 from app.services.garbage import Garbage
 from app.services.jobs.deletion import JobDeletion
 from app.services.uploads import sweep
-from app.storage import FolderStore
+from app.storage import ArtifactStore, FolderStore
+from app.storage.objects import ObjectStore
 from tests.app.services.test_datasets import CSV
 from tests.factories import make_artifact, make_checkpoint, make_dataset, make_job, make_model, put
 
@@ -30,25 +31,29 @@ NOW = datetime.max.replace(tzinfo=UTC)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FolderStore:
-    return FolderStore(tmp_path / "artifacts")
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
+    """A folder, unless a test asks for a bucket."""
+    if getattr(request, "param", "folder") == "folder":
+        return FolderStore(tmp_path / "artifacts")
+    return ObjectStore(f"s3://{request.getfixturevalue('bucket')}/prefix", 10.0)
 
 
 @pytest.fixture
-def garbage(database: Database, store: FolderStore) -> Garbage:
+def garbage(database: Database, store: ArtifactStore) -> Garbage:
     return Garbage(database, store)
 
 
-def keys(store: FolderStore) -> set[str]:
+def keys(store: ArtifactStore) -> set[str]:
     return {file.key for file in store.list("")}
 
 
-def make_blob(store: FolderStore, row: DatasetRow) -> str:
+def make_blob(store: ArtifactStore, row: DatasetRow) -> str:
     put(store, row.blob_key, b"data")
     return row.blob_key
 
 
-def test_what_rows_refer_to_stays_and_all_else_goes(garbage: Garbage, database: Database, store: FolderStore) -> None:
+@pytest.mark.parametrize("store", ["folder", "objects"], indirect=True)
+def test_what_rows_refer_to_stays_and_all_else_goes(garbage: Garbage, database: Database, store: ArtifactStore) -> None:
     job = make_job(database, status=S.SUCCEEDED)
     make_model(database, store, job=job)
     make_checkpoint(database, store, job, 5)
@@ -76,7 +81,7 @@ def test_what_rows_refer_to_stays_and_all_else_goes(garbage: Garbage, database: 
         assert keys(store) == referred | {OTHERS}
 
 
-def test_folders_that_held_garbage_alone_go_with_it(garbage: Garbage, store: FolderStore, tmp_path: Path) -> None:
+def test_folders_that_held_garbage_alone_go_with_it(garbage: Garbage, store: ArtifactStore, tmp_path: Path) -> None:
     put(store, f"{attempt_prefix(PROJECT, 'job_none', 1)}/artifacts/training.log", b"left")
     garbage.collect(NOW)
     assert list((tmp_path / "artifacts").iterdir()) == []
@@ -84,7 +89,7 @@ def test_folders_that_held_garbage_alone_go_with_it(garbage: Garbage, store: Fol
 
 @pytest.mark.parametrize("status", [S.RUNNING, S.PAUSING, S.CANCELLING])
 def test_an_attempt_that_runs_is_left_alone_however_old_its_files(
-    garbage: Garbage, database: Database, store: FolderStore, status: JobStatus
+    garbage: Garbage, database: Database, store: ArtifactStore, status: JobStatus
 ) -> None:
     job = make_job(database, status=status, attempt=2)
     lost, running = (f"{attempt_prefix(PROJECT, job.id, number)}/step-000000007/model/config.json" for number in (1, 2))
@@ -95,7 +100,7 @@ def test_an_attempt_that_runs_is_left_alone_however_old_its_files(
 
 
 def test_bytes_that_are_uploaded_again_meanwhile_stay(
-    garbage: Garbage, database: Database, store: FolderStore, monkeypatch: pytest.MonkeyPatch
+    garbage: Garbage, database: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The row comes between the first look and the lock."""
     row = make_dataset(database)
@@ -119,7 +124,8 @@ from pathlib import Path
 from app.db import datasets, models
 from app.db.session import Database
 from app.settings import Settings
-from app.storage import FolderStore
+from app.storage import ArtifactStore, FolderStore
+from app.storage.objects import ObjectStore
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -169,7 +175,7 @@ def killed(database: Database, folder: Path, what: str, subject: str) -> None:
 @pytest.mark.databases("sqlite")
 class TestKilled:
     def test_an_upload_between_the_file_and_the_row(
-        self, garbage: Garbage, database: Database, store: FolderStore, tmp_path: Path
+        self, garbage: Garbage, database: Database, store: ArtifactStore, tmp_path: Path
     ) -> None:
         killed(database, tmp_path, "upload", CSV.decode())
         (left,) = store.list("")
@@ -181,7 +187,7 @@ class TestKilled:
         assert keys(store) == set()
 
     def test_a_data_set_under_deletion_is_there_still(
-        self, garbage: Garbage, database: Database, store: FolderStore, tmp_path: Path
+        self, garbage: Garbage, database: Database, store: ArtifactStore, tmp_path: Path
     ) -> None:
         row = make_dataset(database)
         blob = make_blob(store, row)
@@ -192,7 +198,7 @@ class TestKilled:
             assert session.get_one(DatasetRow, row.id).deleted_at is None
 
     def test_a_model_between_its_row_and_its_files(
-        self, garbage: Garbage, database: Database, store: FolderStore, tmp_path: Path
+        self, garbage: Garbage, database: Database, store: ArtifactStore, tmp_path: Path
     ) -> None:
         kept, row = make_model(database, store), make_model(database, store, seed=1)
         for model in (kept, row):
@@ -204,7 +210,7 @@ class TestKilled:
         assert keys(store) == set(references.model_keys(kept.reference))
 
     def test_a_job_between_its_rows_and_its_files(
-        self, garbage: Garbage, database: Database, store: FolderStore, tmp_path: Path
+        self, garbage: Garbage, database: Database, store: ArtifactStore, tmp_path: Path
     ) -> None:
         job = make_job(database, status=S.SUCCEEDED)
         model = make_model(database, store, job=job)
