@@ -7,7 +7,7 @@ from app.contract.job import JobStatus
 from app.db.session import Database
 from app.settings import Settings
 from app.storage import FolderStore
-from tests.factories import make_job, make_model
+from tests.factories import make_dataset, make_evaluation, make_job, make_model
 from tests.support.waiting import wait_until
 from tests.web.conftest import NARROW, Complaints
 from tests.web.running_jobs import make_reviews
@@ -106,3 +106,22 @@ def test_a_snippet_is_copied(page: Page, database: Database, store: FolderStore)
     page.get_by_role("button", name="Copy").first.click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == page.get_by_label("curl").inner_text()
+
+
+def test_an_evaluation_leads_from_its_job_to_its_figures_and_to_another(
+    page: Page, database: Database, store: FolderStore
+) -> None:
+    dataset = make_dataset(database, "labeled_text")
+    judge, novice = (make_model(database, store, name=name) for name in ("judge", "novice"))
+    mine = make_evaluation(database, store, judge, dataset, right=[True] * 40)
+    make_evaluation(database, store, novice, dataset, right=[True, False] * 20)
+    page.goto(f"/jobs/{mine.job_id}")
+    page.get_by_role("link", name="Open the evaluation").click()
+    expect(page.get_by_role("heading", name="Evaluation of judge")).to_be_visible()
+    expect(page.locator(".heat .shade-9")).to_have_text(["20", "20"])
+    page.get_by_text("The bins").click()
+    expect(page.get_by_role("row", name="0.73 to 0.80")).to_contain_text("40")
+    page.get_by_role("link", name="Compare with").click()
+    expect(page.locator(".note").first).to_contain_text(f"{judge.id} is better")
+    page.goto(f"/models/{judge.id}")
+    expect(page.get_by_role("region", name="Evaluations, table")).to_contain_text("accuracy 1")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from app.contract.messages import Assignment
+from app.evaluation.tallies import TALLIES
 from tests.contract import (
     autoencoder,
     classification,
@@ -108,4 +109,4 @@ def test_what_is_hidden_or_drawn_anew_agrees_within_the_interval(
 
 
 def test_every_method_is_judged_but_the_one_that_tells_no_likelihood() -> None:
-    assert SCORERS.keys() == {method for _, method in BUILDERS} - {"gan"}
+    assert SCORERS.keys() == TALLIES.keys() == {method for _, method in BUILDERS} - {"gan"}
