@@ -19,6 +19,7 @@ from app.api.errors import handler_of
 from app.api.strict_json import replayed
 from app.contract.base import Contract
 from app.services.inference import Inference
+from app.tracing import traces
 
 
 class _Way(NamedTuple):
@@ -58,6 +59,7 @@ class Direct:
             await self._app(scope, replayed(content, receive), send)
             return
         scope["route"] = way.route
+        traces.routed(scope["method"], way.route.path_format)
         response = await _response(way, model, body, request)
         await response(scope, receive, send)
 

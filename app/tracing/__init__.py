@@ -63,6 +63,11 @@ class Traces:
         if self._spans is not None:
             self._spans.note(attributes)
 
+    def routed(self, method: str, route: str) -> None:
+        """The current span is that of a request to this route: for those that no router sees."""
+        if self._spans is not None:
+            self._spans.routed(method, route)
+
     def tell(self, name: str, seconds: float, *, parent: str | None = None, **attributes: "Attribute") -> None:
         """A span that ends now, and lasted so long."""
         if self._spans is not None:

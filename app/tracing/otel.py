@@ -70,6 +70,11 @@ class Spans:
     def note(self, attributes: Mapping[str, Attribute]) -> None:
         get_current_span().set_attributes(_named(attributes))
 
+    def routed(self, method: str, route: str) -> None:
+        span = get_current_span()
+        span.update_name(f"{method} {route}")
+        span.set_attribute("http.route", route)
+
     def tell(self, name: str, seconds: float, parent: str | None, attributes: Mapping[str, Attribute]) -> None:
         now = time_ns()
         began = now - int(seconds * 1e9)

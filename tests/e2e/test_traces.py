@@ -59,6 +59,7 @@ def test_what_a_request_set_off_is_one_trace(
     assert all(train.began <= span.began <= span.ended <= train.ended for span in spans.within(train))
 
     generated = spans.one("POST /v1/models/{model}/generate")
+    assert generated.attributes["http.route"] == "/v1/models/{model}/generate"
     infer = spans.one("infer", generated)
     assert (infer.service, infer.attributes["pretune.model_id"]) == ("pretune-inference", model.id)
     assert {"load", "queue", "prompt", "text"} == {span.name for span in spans.within(infer)}
@@ -79,7 +80,7 @@ class Trace:
 
     def one(self, name: str, parent: Span | None = None) -> Span:
         found = [span for span in (self.within(parent) if parent else self.all) if span.name == name]
-        assert len(found) == 1, (name, [span.name for span in self.all])
+        assert len(found) == 1, (name, sorted({span.name for span in self.all}))
         return found[0]
 
 
