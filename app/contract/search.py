@@ -138,7 +138,7 @@ class Search:
         if "learning_rate" not in self.fields:
             return start.learning_rate
         ratio = batch_size / start.batch_size
-        return min(LARGEST_RATE, start.learning_rate * (ratio if self._is_sgd else math.sqrt(ratio)))
+        return min(LARGEST_RATE, _rounded(start.learning_rate * (ratio if self._is_sgd else math.sqrt(ratio))))
 
     def _winner(
         self, field: SearchedField, grid: Sequence[Values], rungs: Sequence[Rung], make: Callable[[Candidate], Trial]
@@ -186,9 +186,14 @@ def batch_sizes(defaults: TrainingOptions, reach: int = BATCH_REACHES[0]) -> lis
 
 
 def _rates(default: float, reach: int) -> list[float]:
-    """Half-decades around the default, in three figures; ascending."""
-    wanted = {float(f"{default * math.sqrt(10) ** power:.3g}") for power in range(-reach, reach + 1) if power}
+    """Half-decades around the default; ascending."""
+    wanted = {_rounded(default * math.sqrt(10) ** power) for power in range(-reach, reach + 1) if power}
     return sorted(rate for rate in {default} | wanted if 0 < rate <= LARGEST_RATE)
+
+
+def _rounded(rate: float) -> float:
+    """In three figures, as people write it."""
+    return float(f"{rate:.3g}")
 
 
 def _rungs(num_candidates: int, budget_steps: int) -> tuple[Rung, ...]:

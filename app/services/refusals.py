@@ -65,9 +65,13 @@ def _message(found: list[tuple[Error, Place]]) -> str:
     """Several errors at one place are the choices of a union: one sentence tells them all."""
     [(error, place), *others] = found
     if others and all(each["msg"].startswith(_EXPECTATION) for each, _ in found):
-        choices = " or ".join(dict.fromkeys(each["msg"].removeprefix(_EXPECTATION) for each, _ in found))
+        choices = " or ".join(dict.fromkeys(_choice(each) for each, _ in found))
         return f"Must be {choices}, not {shown(error['input'])}."
     return _single_message(error, place)
+
+
+def _choice(error: Error) -> str:
+    return "an object" if _MESSAGES.get(error["type"]) is _no_object else error["msg"].removeprefix(_EXPECTATION)
 
 
 def _single_message(error: Error, place: Place) -> str:

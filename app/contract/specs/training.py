@@ -39,6 +39,7 @@ class Duration(Contract):
 
 
 class _Optimizer(Contract):
+    type: str
     learning_rate: LearningRate
 
     @property

@@ -140,6 +140,8 @@ def test_a_wrong_method_is_told_at_its_place(
         ({"optimizer": {"betas": [0.9, 1.0]}}, "training.optimizer.betas.1", "less than 1, not 1.0"),
         ({"evaluate_every": {"step": 5}}, "training.evaluate_every.step", "Did you mean steps?"),
         ({"compile": "never"}, "training.compile", "'auto' or a valid boolean, not \"never\""),
+        ({"duration": "long"}, "training.duration", "Must be an object or 'auto', not \"long\"."),
+        ({"batch_size": 0}, "training.batch_size", "greater than or equal to 1 or 'auto', not 0."),
         ({"seed": 10**30}, "training.seed", "less than"),
         ({"adamw": 1}, "training.adamw", "no field"),
         ([], "training", "an object, not a list of 0"),
