@@ -16,10 +16,12 @@ from pretune._async.client import AsyncClient
 from pretune._async.datasets import AsyncDataset
 from pretune._async.jobs import AsyncJob
 from pretune._async.models import AsyncModel
+from pretune._async.sweeps import AsyncSweep
 from pretune._sync.client import Client
 from pretune._sync.datasets import Dataset
 from pretune._sync.jobs import Job
 from pretune._sync.models import Model
+from pretune._sync.sweeps import Sweep
 from pretune.errors import (
     ApiError,
     Conflict,
@@ -39,6 +41,7 @@ __all__ = [
     "AsyncDataset",
     "AsyncJob",
     "AsyncModel",
+    "AsyncSweep",
     "Client",
     "Conflict",
     "Dataset",
@@ -50,6 +53,7 @@ __all__ = [
     "NoAnswer",
     "NotFound",
     "PretuneError",
+    "Sweep",
     "TooManyRequests",
     "Unauthenticated",
 ]

@@ -109,6 +109,9 @@ class JobView(View):
     parent_job_id: str | None
     parent_model_id: str | None
     model_id: str | None
+    sweep_id: str | None = None
+    trial: int | None = None
+    fold: int | None = None
     priority: int
     metadata: Json
     attempt: int
@@ -120,6 +123,67 @@ class JobView(View):
     queued_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+class FoldView(View):
+    """One job of a trial; `score` and `best_step` are None until the trial is complete."""
+
+    fold: int
+    job_id: str
+    status: JobStatus
+    step: int
+    total_steps: int | None
+    score: float | None
+    best_step: int | None
+
+
+class TrialView(View):
+    """`mean` and `standard_deviation` are over its folds; `rung_scores` by the share of the training."""
+
+    number: int
+    parameters: Json
+    state: Literal["running", "complete", "pruned", "failed"]
+    folds: tuple[FoldView, ...]
+    mean: float | None
+    standard_deviation: float | None
+    rung_scores: dict[str, float]
+    step: int
+    error: JobError | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class BestTrial(View):
+    number: int
+    parameters: Json
+    mean: float
+    standard_deviation: float | None
+
+
+class SweepView(View):
+    """`reason` says in a sentence where it stands and why. `importance` is of each parameter, by its path."""
+
+    id: str
+    name: str | None
+    status: Literal["running", "pausing", "paused", "cancelling", "cancelled", "succeeded", "failed"]
+    spec: Json
+    num_trials: int
+    trials_by_state: dict[str, int]
+    best: BestTrial | None
+    importance: dict[str, float] | None
+    reason: str
+    final_job_id: str | None
+    model_id: str | None
+    steps: int
+    seconds: float
+    error: JobError | None
+    created_at: datetime
+    finished_at: datetime | None
+    trials: tuple[TrialView, ...] = ()
 
     @property
     def is_terminal(self) -> bool:

@@ -6,7 +6,7 @@ there, 4 the job that was waited for did not succeed, 130 interrupted.
 
 import typer
 
-from app.cli import datasets, doctor, jobs, keys, models, service
+from app.cli import datasets, doctor, jobs, keys, models, service, sweeps
 
 app = typer.Typer(
     help="Pretrain models, fine-tune them, serve them.",
@@ -17,6 +17,7 @@ for room in (jobs, models, doctor, service):
     app.add_typer(room.commands)
 app.add_typer(datasets.commands, name="datasets")
 app.add_typer(models.registry, name="models")
+app.add_typer(sweeps.commands, name="sweep")
 app.add_typer(keys.commands, name="keys")
 
 

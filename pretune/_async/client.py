@@ -12,6 +12,7 @@ from pretune._async.http import AsyncHttp
 from pretune._async.jobs import AsyncJobs
 from pretune._async.models import AsyncModels
 from pretune._async.service import AsyncKeys, AsyncWebhooks, AsyncWorkers
+from pretune._async.sweeps import AsyncSweeps
 from pretune.errors import NoAnswer
 from pretune.views import MethodView, QuotaView, Ready, Version
 
@@ -36,6 +37,7 @@ class AsyncClient:
         self.jobs = AsyncJobs(self._http)
         self.models = AsyncModels(self._http)
         self.evaluations = AsyncEvaluations(self._http)
+        self.sweeps = AsyncSweeps(self._http)
         self.workers = AsyncWorkers(self._http)
         self.keys = AsyncKeys(self._http)
         self.webhooks = AsyncWebhooks(self._http)

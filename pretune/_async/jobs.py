@@ -192,10 +192,11 @@ class AsyncJobs:
         method: str | None = None,
         parent: str | None = None,
         name: str | None = None,
+        sweep: str | None = None,
         page_size: int = 100,
     ) -> AsyncIterator[AsyncJob]:
         """The newest first."""
-        query: Json = {"status": status, "kind": kind, "method": method, "parent": parent, "name": name}
+        query: Json = {"status": status, "kind": kind, "method": method, "parent": parent, "name": name, "sweep": sweep}
         async for item in self._http.pages("/v1/jobs", limit=page_size, **query):
             yield self._bound(item)
 

@@ -11,6 +11,7 @@ from pretune._sync.http import Http
 from pretune._sync.jobs import Jobs
 from pretune._sync.models import Models
 from pretune._sync.service import Keys, Webhooks, Workers
+from pretune._sync.sweeps import Sweeps
 from pretune.errors import NoAnswer
 from pretune.views import MethodView, QuotaView, Ready, Version
 
@@ -35,6 +36,7 @@ class Client:
         self.jobs = Jobs(self._http)
         self.models = Models(self._http)
         self.evaluations = Evaluations(self._http)
+        self.sweeps = Sweeps(self._http)
         self.workers = Workers(self._http)
         self.keys = Keys(self._http)
         self.webhooks = Webhooks(self._http)

@@ -44,6 +44,17 @@ def test_the_document_of_the_client(sqlite_service: RunningService, tmp_path: Pa
     assert told[1].count("'") == 4, "a label for each of two texts"
 
 
+def test_the_document_of_sweeps(sqlite_service: RunningService, tmp_path: Path) -> None:
+    python, shell = (
+        run(language, code, sqlite_service.url, tmp_path)
+        for language, code in BLOCK.findall((ROOT / "docs" / "sweeps.md").read_text())
+    )
+    assert "succeeded {'training.optimizer.learning_rate': " in python
+    assert "4 of 4 trials have ended." in python
+    for told in ("sums", "complete", "deviation", "number,state,mean,standard_deviation,step,training.optimizer"):
+        assert told in shell, told
+
+
 def test_the_document_of_evaluations(sqlite_service: RunningService, tmp_path: Path) -> None:
     (tmp_path / "manual.txt").write_text("\n".join(topics.values())[:40_000])
     for name, count in (("reviews.csv", 40), ("held-out.csv", 60)):

@@ -12,7 +12,7 @@ from app.contract.job import JobStatus
 from app.contract.specs.sweep import SWEEP_ENDS, SweepSpec, SweepStatus, TrialState
 from app.db import sweeps
 from app.db.session import Database
-from app.db.tables import DEFAULT_PROJECT_ID
+from app.db.tables import DEFAULT_PROJECT_ID, DatasetRow
 from app.dispatch import Dispatcher
 from app.services.sweeps.service import Sweeps
 from app.services.sweeps.views import SweepView
@@ -39,9 +39,12 @@ def digits(training_jobs: TrainingJobs) -> dict[str, Any]:
     """An autoencoder of handwritten digits, by a rate at which it learns next to nothing."""
     data = io.BytesIO()
     np.savez(data, images=load_digits().images[:400].astype(np.uint8) * 15)
+    dataset = training_jobs.dataset(data.getvalue(), filename="digits.npz", kind="images", num_examples=400)
+    with training_jobs.database.transaction() as session:
+        session.get_one(DatasetRow, dataset).profile = {"shape": [1, 8, 8]}
     return {
         "kind": "pretrain",
-        "dataset": training_jobs.dataset(data.getvalue(), filename="digits.npz", kind="images", num_examples=400),
+        "dataset": dataset,
         "method": {"type": "autoencoder", "architecture": {"type": "mlp", "hidden_widths": [32]}, "code_size": 8},
         "training": {"duration": {"steps": 120}, "optimizer": {"type": "adam", "learning_rate": BAD_RATE}},
     }

@@ -30,6 +30,8 @@ NAMES = {
         "Keys",
         "Model",
         "Models",
+        "Sweep",
+        "Sweeps",
         "Webhooks",
         "Workers",
     )
