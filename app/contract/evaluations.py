@@ -18,7 +18,7 @@ UNITS_MEDIA_TYPE = "application/x-npz"
 
 #: Of every interval, in percent.
 CONFIDENCE = 95
-Unit = Literal["example", "sentence", "proposition", "document", "conversation", "stretch"]
+Unit = Literal["example", "sentence", "proposition", "document", "conversation", "window"]
 
 
 class Figure(Contract):

@@ -82,7 +82,7 @@ def _common_measures(first: Side, second: Side) -> list[str]:
         a.seed == b.seed or "characters" in first.units
     ):
         return common
-    if a.unit == "stretch" or "characters" not in first.units:
+    if a.unit == "window" or "characters" not in first.units:
         raise _unlike_text(first, second)
     return [name for name in common if name in _BY_DOCUMENT_ALONE]
 

@@ -59,7 +59,7 @@ class WindowedText:
         self.tokens = tokenised(assignment.dataset, loaded.tokenizer, assignment.cache_dir, log)
         self._windows = windows_of(self.tokens, loaded.tokenizer, loaded.description.body)
         self._openings = _places_of(self._begin_token, self.tokens)
-        self.unit: Unit = "document" if len(self._openings) > 1 else "stretch"
+        self.unit: Unit = "document" if len(self._openings) > 1 else "window"
         self._rows = max(1, min(MAX_EXAMPLES, BATCH_TOKENS // self._windows.length))
         self._num_whole = -(-self._windows.num_side_by_side // self._rows)
         num_left = len(self.tokens) - self._windows.num_side_by_side * self._windows.length

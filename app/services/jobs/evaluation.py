@@ -78,7 +78,8 @@ def _check_labels(model: ModelDescription, dataset: DatasetRow) -> None:
     if unknown:
         more = f" and {len(unknown) - MAX_LABELS_NAMED:,} more" if len(unknown) > MAX_LABELS_NAMED else ""
         raise refused(
-            f"{dataset.id} has labels that the model does not know: {', '.join(unknown[:MAX_LABELS_NAMED])}{more}. It "
+            f"The data set {dataset.id} has labels that the model does not know: "
+            f"{', '.join(unknown[:MAX_LABELS_NAMED])}{more}. It "
             f"knows {', '.join(sorted(known)[:MAX_LABELS_NAMED])}"
             f"{' and others' if len(known) > MAX_LABELS_NAMED else ''}. Leave those records out.",
             "dataset",

@@ -81,7 +81,7 @@ def test_a_language_model_is_judged_on_the_windows_of_training_and_on_what_they_
     model, found = trained(assignment)
     attempt = evaluated(model, assignment, tmp_path)
     units = attempt.units
-    assert attempt.report.unit == "stretch"
+    assert attempt.report.unit == "window"
     assert set(units["tokens"][:-1]) == {32}
     assert units["tokens"][-1] < 32
     whole = {name: values[:-1].sum() for name, values in units.items()}
