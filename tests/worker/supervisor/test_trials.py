@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from app.contract.job import JobStatus
+from app.contract.messages import SearchLine
 from tests.support.training_jobs import TrainingJobs, traced
 from tests.worker.supervisor.conftest import StartTrainer
+from worker.supervisor.progress_signs import ProgressSigns
 
 
 def test_trials_outlive_the_process_that_made_them(
@@ -35,3 +37,10 @@ def test_progress_tells_that_trials_are_made(training_jobs: TrainingJobs, start_
     training_jobs.request_stop(job_id, "pause")
     training_jobs.wait_for(job_id, JobStatus.PAUSED)
     assert training_jobs.checkpoints(job_id) == []
+
+
+def test_a_search_gives_a_sign_where_it_moves_on_and_none_where_it_repeats_itself() -> None:
+    signs = ProgressSigns()
+    said = [(0, 0), (0, 5), (0, 5), (1, 0), (1, 0)]
+    shown = [signs.shown_by(SearchLine(num_done=done, num_trials=3, step=step)) for done, step in said]
+    assert shown == [True, True, False, True, False]
