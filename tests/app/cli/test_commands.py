@@ -208,7 +208,8 @@ def test_whatever_asks_a_service_prints_json_where_that_is_wanted() -> None:
     }
     asking = {path for path, known in options.items() if "--url" in known}
     assert {"submit", "delete", "models pin", "datasets preview", "predict"} <= asking
-    assert [path for path in sorted(asking) if "--json" not in options[path]] == []
+    in_another_form = {"sweep csv"}  # its name says which; `sweep show --json` tells the same
+    assert {path for path in asking if "--json" not in options[path]} == in_another_form
 
 
 def leaves(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
