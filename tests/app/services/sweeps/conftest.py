@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.contract.errors import ErrorCode, JobError
-from app.contract.job import AttemptOutcome, Fault, JobStatus
+from app.contract.job import AttemptOutcome, Fault
 from app.contract.messages import Resolved
 from app.contract.specs.sweep import SweepSpec
 from app.db import attempts, metrics, sweeps
@@ -167,6 +167,3 @@ def bench(database: Database, settings: Settings, store: FolderStore) -> SweepBe
         SweepController(database, store, settings),
         Jobs(database, wakes, settings),
     )
-
-
-__all__ = ["JobStatus", "SweepBench"]
