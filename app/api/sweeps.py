@@ -9,6 +9,7 @@ from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.deps import Reader, Services, Writer, get_services
 from app.contract.base import PlainText
 from app.contract.specs.sweep import SweepSpec, SweepStatus
+from app.services.deletion import Deletion
 from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
 from app.services.sweeps.service import Sweeps
 from app.services.sweeps.views import SweepPage, SweepView, as_csv
@@ -76,6 +77,12 @@ def get_sweep_as_csv(sweep_id: SweepId, caller: Reader, sweeps: SweepsService) -
 def delete_sweep(sweep_id: SweepId, caller: Writer, sweeps: SweepsService) -> None:
     """Delete a sweep that has ended, with all its jobs. Models that were made of them stay."""
     sweeps.delete(caller.project_id, sweep_id)
+
+
+@router.get("/{sweep_id}/deletion", responses=NOT_FOUND)
+def preview_sweep_deletion(sweep_id: SweepId, caller: Reader, sweeps: SweepsService) -> Deletion:
+    """What deleting the sweep would free, what keeps it from going, and what would stay."""
+    return sweeps.deletion(caller.project_id, sweep_id)
 
 
 @router.post("/{sweep_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=WRONG_STATE)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import AsJson, Key, Url
+from app.cli.options import AsJson, Key, Url, Yes
 from app.cli.output import age, connected, console, facts, listing, print_json, print_view
 from app.cli.specs import job_in
 
@@ -111,6 +111,17 @@ def pause_sweeps(sweeps: SweepIds, url: Url = None, key: Key = None, as_json: As
 def resume_sweeps(sweeps: SweepIds, url: Url = None, key: Key = None, as_json: AsJson = False) -> None:
     """Go on with paused sweeps."""
     _act(sweeps, lambda sweep: sweep.resume(), url, key, as_json=as_json)
+
+
+@commands.command("delete")
+def delete_sweep(
+    sweep: SweepId, *, yes: Yes = False, url: Url = None, key: Key = None, as_json: AsJson = False
+) -> None:
+    """Take a sweep away with all its jobs, after telling what that frees. Models stay."""
+    from app.cli.deletion import delete as delete_with_care
+
+    with connected(url, key) as client:
+        delete_with_care(client.sweeps.get(sweep), yes=yes, as_json=as_json)
 
 
 def _act(

@@ -34,6 +34,7 @@ class TableFilters:
     method: str | None = None
     dataset_id: str | None = None
     search: str | None = None
+    sweep: str | None = None
 
 
 class Counts(NamedTuple):
@@ -84,6 +85,8 @@ def _conditions(project_id: str, filters: TableFilters) -> list[ColumnElement[bo
     conditions = [JobRow.project_id == project_id, JobRow.deleted_at.is_(None)]
     if filters.method is not None:
         conditions.append(JobRow.method == filters.method)
+    if filters.sweep is not None:
+        conditions.append(JobRow.sweep_id == filters.sweep)
     if filters.dataset_id is not None:
         used = (JobRow.dataset_id, JobRow.validation_dataset_id)
         conditions.append(or_(*(column == filters.dataset_id for column in used)))

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from app.web import datasets, evaluations, jobs, models, new_job, project, session, workers
+from app.web import datasets, evaluations, jobs, models, new_job, project, session, sweeps, workers
 from app.web.rendering import STATIC, STATIC_URL, Assets
 
 ROUTERS = (
@@ -10,6 +10,7 @@ ROUTERS = (
     session.pages,
     new_job.router,  # before `/jobs/{job_id}`
     jobs.router,
+    sweeps.router,
     datasets.router,
     models.router,
     evaluations.router,

@@ -46,13 +46,14 @@ class TableState:
     status: Group | None
     method: str | None
     q: str | None
+    sweep: str | None
     sort: SortKey
     order: Literal["asc", "desc"]
     page: int
 
     @property
     def filters(self) -> TableFilters:
-        return TableFilters(GROUPS[self.status] if self.status else (), self.method, None, self.q)
+        return TableFilters(GROUPS[self.status] if self.status else (), self.method, None, self.q, self.sweep)
 
     def link(self, **changes: Any) -> str:
         """The same table with something else; whatever changes, its first page. Defaults are not told."""
@@ -75,12 +76,13 @@ async def get_state(
     status: Group | Literal[""] | None = None,
     method: Annotated[PlainText | None, Query(max_length=64)] = None,
     q: Annotated[PlainText | None, Query(max_length=200)] = None,
+    sweep: Annotated[PlainText | None, Query(max_length=64)] = None,
     sort: SortKey = "created",
     order: Literal["asc", "desc"] = "desc",
     page: Annotated[int, Query(ge=1, le=100_000)] = 1,
 ) -> TableState:
     """A form sends what is left empty too."""
-    return TableState(status or None, method or None, q or None, sort, order, page)
+    return TableState(status or None, method or None, q or None, sweep or None, sort, order, page)
 
 
 JobId = Annotated[PlainText, Path(max_length=64)]

@@ -15,8 +15,10 @@ from app.services.methods import all_methods
 from app.services.models import Models
 from app.services.models.views import ModelView
 from app.services.paging import MAX_LIMIT
+from app.web.jobs import CLONED_FROM
 from app.web.rendering import render
-from app.web.visitors import PageRoute, ThisVisitor
+from app.web.sweeps import sweeps_of
+from app.web.visitors import PageRoute, ThisVisitor, Visitor
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -32,8 +34,10 @@ def show_new_job(
     parent: Wish = None,
     checkpoint: Wish = None,
     clone: Wish = None,
+    sweep: Wish = None,
+    trial: Annotated[int, Query(ge=0)] = 0,
 ) -> HTMLResponse:
-    """`dataset` and `parent` stand in the form from the start; `clone` fills all of it."""
+    """`dataset` and `parent` stand in the form from the start; `clone`, or a `trial` of a `sweep`, fills all of it."""
     services, project_id = visitor.services, visitor.project_id
     jobs = Jobs(services.database, services.dispatcher, services.settings)
     models = (
@@ -50,10 +54,20 @@ def show_new_job(
         "dataset": dataset,
         "parent": parent,
         "checkpoint": checkpoint,
-        "clone": jobs.get(project_id, clone) if clone else None,
+        "filled": _filled(visitor, jobs, clone, sweep, trial),
         "has_key": visitor.has_key,
     }
     return render(request, "new_job.html", state=state, has_datasets=bool(datasets))
+
+
+def _filled(visitor: Visitor, jobs: Jobs, clone: str | None, sweep: str | None, trial: int) -> dict[str, Any] | None:
+    """A spec for the form, and metadata that say where it comes from."""
+    if clone:
+        return {"spec": jobs.get(visitor.project_id, clone).spec, "metadata": {CLONED_FROM: clone}}
+    if sweep:
+        spec = sweeps_of(visitor).job_of_trial(visitor.project_id, sweep, trial)
+        return {"spec": spec, "metadata": {"sweep": sweep, "trial": str(trial)}}
+    return None
 
 
 def _dataset(dataset: DatasetView) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pretune._async.http import AsyncHttp
 from pretune._async.jobs import AsyncJob
 from pretune._async.models import AsyncModel
 from pretune.errors import JobDidNotSucceed
-from pretune.views import Json, SweepView
+from pretune.views import Deletion, Json, SweepView
 
 OnSweep = Callable[[SweepView], None]
 LOOK_SECONDS = 2.0
@@ -73,6 +73,9 @@ class AsyncSweep(SweepView, AsyncBound):
         return await self._http.download(
             self._path("/trials.csv"), Path(to) if to is not None else Path(f"{self.id}.csv")
         )
+
+    async def deletion(self) -> Deletion:
+        return Deletion.model_validate(await self._http.get(self._path("/deletion")))
 
     async def delete(self) -> None:
         """With all its jobs; models stay."""

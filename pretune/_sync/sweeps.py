@@ -11,7 +11,7 @@ from pretune._sync.http import Http
 from pretune._sync.jobs import Job
 from pretune._sync.models import Model
 from pretune.errors import JobDidNotSucceed
-from pretune.views import Json, SweepView
+from pretune.views import Deletion, Json, SweepView
 
 OnSweep = Callable[[SweepView], None]
 LOOK_SECONDS = 2.0
@@ -70,6 +70,9 @@ class Sweep(SweepView, Bound):
     def download(self, to: Path | str | None = None) -> Path:
         """Its trials as CSV. -> where it lies"""
         return self._http.download(self._path("/trials.csv"), Path(to) if to is not None else Path(f"{self.id}.csv"))
+
+    def deletion(self) -> Deletion:
+        return Deletion.model_validate(self._http.get(self._path("/deletion")))
 
     def delete(self) -> None:
         """With all its jobs; models stay."""

@@ -6,7 +6,9 @@ from playwright.sync_api import Page, ViewportSize
 
 from app.contract.job import JobStatus
 from app.db.session import Database
+from app.settings import Settings
 from app.storage import FolderStore
+from tests.app.services.sweeps.conftest import make_bench
 from tests.factories import (
     FEATURES_BODY,
     IMAGE_BODY,
@@ -24,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def paths(database: Database, store: FolderStore) -> list[str]:
+def paths(database: Database, store: FolderStore, settings: Settings) -> list[str]:
     """A page of each kind, with something on it."""
     for status in JobStatus:
         make_job(database, status=status, name=f"a job that is {status.value}")
@@ -39,6 +41,10 @@ def paths(database: Database, store: FolderStore) -> list[str]:
     evaluations = [
         make_evaluation(database, store, model, judged, right=[True, False, True] * 9) for model in models[:2]
     ]
+    bench = make_bench(database, settings, store)
+    sweep = bench.create(trials=9, max_parallel=8)
+    for take in (bench.look, bench.train, bench.look):
+        take()
     dataset = make_reviews(database, store, warnings=["Half of it is one label."])
     return [
         *(
@@ -52,6 +58,7 @@ def paths(database: Database, store: FolderStore) -> list[str]:
             "/workers",
             "/project",
         ),
+        *("/sweeps", f"/sweeps/{sweep.id}"),
         *("/datasets", f"/datasets/{dataset.id}", "/models", *(f"/models/{model.id}" for model in models)),
         *(f"/evaluations/{evaluations[0].id}", f"/evaluations/{evaluations[0].id}/compare/{evaluations[1].id}"),
         *("/jobs/new", f"/jobs/new?parent={models[0].id}", f"/jobs/new?clone={job.id}"),

@@ -9,10 +9,13 @@ from app.api.auth import SESSION_COOKIE
 from app.contract.job import JobStatus
 from app.db.session import Database
 from app.services.keys import Keys
+from app.settings import Settings
+from app.storage import FolderStore
+from tests.app.services.sweeps.conftest import make_bench
 from tests.factories import make_job
 from tests.web.running_jobs import report
 
-PAGES = ("/", "/compare", "/datasets", "/models", "/workers", "/jobs/new", "/login")
+PAGES = ("/", "/sweeps", "/compare", "/datasets", "/models", "/workers", "/jobs/new", "/login")
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -71,8 +74,34 @@ def test_an_empty_service_says_what_to_do_next(client: TestClient) -> None:
     assert 'href="/datasets"' in text
 
 
+def test_a_sweep_leads_to_its_jobs_and_they_to_it(
+    client: TestClient, database: Database, settings: Settings, store: FolderStore
+) -> None:
+    bench = make_bench(database, settings, store)
+    make_job(database, name="alone")
+    assert "No sweep yet" in client.get("/sweeps").text
+    sweep = bench.create(name="rates", folds=2, max_parallel=1)
+    bench.look()
+    listed = client.get("/sweeps").text
+    assert f'href="/sweeps/{sweep.id}">rates<' in listed
+    assert "0 / 6" in listed
+    assert f'href="/?sweep={sweep.id}"' in client.get(f"/sweeps/{sweep.id}").text
+    jobs = client.get(f"/?sweep={sweep.id}&sort=name&order=asc").text
+    assert re.findall(r'class="name"[^>]*>([^<]+)<', jobs) == [f"rates: trial 0, fold {fold} of 2" for fold in (1, 2)]
+    assert f'<input type="hidden" name="sweep" value="{sweep.id}">' in jobs
+    second = bench.jobs_of(sweep.id)[1].id
+    assert f'trial 0, fold 2, of <a href="/sweeps/{sweep.id}">its sweep</a>' in client.get(f"/jobs/{second}").text
+
+
 @pytest.mark.parametrize(
-    ("path", "status"), [("/jobs/job_none", 404), ("/?sort=color", 422), ("/?page=0", 422), ("/compare?job=x", 404)]
+    ("path", "status"),
+    [
+        ("/jobs/job_none", 404),
+        ("/sweeps/swp_none", 404),
+        ("/?sort=color", 422),
+        ("/?page=0", 422),
+        ("/compare?job=x", 404),
+    ],
 )
 def test_a_page_that_is_not_there_is_a_page(client: TestClient, path: str, status: int) -> None:
     answer = client.get(path)

@@ -37,6 +37,10 @@ class Template:
             name = f"{name}, fold {fold + 1} of {count}"
         return self._job(name, values)
 
+    def alone(self, parameters: Parameters) -> PretrainSpec | FinetuneSpec:
+        """A job with a trial's values that is no part of the sweep. Raises InvalidRequest."""
+        return self._job(self.name, parameters)
+
     def final(self, parameters: Parameters, results: Sequence[Mapping[str, Any]]) -> PretrainSpec | FinetuneSpec:
         """Of all data; as long as the best trial, whose `results` by fold these are, went until it was best."""
         duration = self._job(self.name, parameters).training.duration

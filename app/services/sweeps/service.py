@@ -1,6 +1,6 @@
 """The rules of sweeps as their user steers them. What happens in between is the controller's, which trainers run."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -8,14 +8,15 @@ from sqlalchemy.orm import Session
 from app.contract.errors import Conflict, NotFound
 from app.contract.job import TERMINAL, JobStatus
 from app.contract.layout import job_prefix
+from app.contract.specs.job import FinetuneSpec, PretrainSpec
 from app.contract.specs.sweep import SWEEP_ENDS, SweepSpec, SweepStatus
-from app.db import jobs, references, sweeps, workers
+from app.db import jobs, models, references, sweeps, workers
 from app.db.ids import new_id
 from app.db.locking import Lock
 from app.db.session import Database, now
 from app.db.tables import JobRow, SweepRow
 from app.dispatch import queues_for
-from app.services.deletion import refuse_deletion
+from app.services.deletion import Deletion, deletion_of, refuse_deletion
 from app.services.files import remove_files
 from app.services.idempotency import Record
 from app.services.jobs.control import paused, resumed
@@ -27,7 +28,7 @@ from app.services.sweeps.planning import plan_sweep
 from app.services.sweeps.state import SweepState
 from app.services.sweeps.views import SweepPage, SweepView, status_of, summary_of, view_of
 from app.settings import Settings
-from app.storage import ArtifactStore
+from app.storage import ArtifactStore, StoredKey
 
 S = SweepStatus
 
@@ -73,6 +74,15 @@ class Sweeps:
         with self.database.reading() as session:
             return view_of(SweepState.read(session, sweep_of(session, project_id, sweep_id)))
 
+    def job_of_trial(self, project_id: str, sweep_id: str, number: int) -> PretrainSpec | FinetuneSpec:
+        """What trains the values of a trial outside the sweep. Raises NotFound."""
+        with self.database.reading() as session:
+            state = SweepState.read(session, sweep_of(session, project_id, sweep_id))
+            trial = next((trial for trial in state.trials if trial.number == number), None)
+            if trial is None:
+                raise NotFound(f"The sweep {sweep_id!r} has no trial {number}.")
+            return state.template.alone(trial.parameters)
+
     def pause(self, project_id: str, sweep_id: str) -> SweepView:
         """Its running jobs write a checkpoint first."""
         return self._moved(project_id, sweep_id, _pause)
@@ -90,16 +100,31 @@ class Sweeps:
         with self.database.transaction() as session:
             row = sweep_of(session, project_id, sweep_id, lock="update")
             state = SweepState.read(session, row, lock="update")
-            _check_ended(state)
-            there = [job for job in state.all_jobs if job.deleted_at is None]
+            if not_ended := _not_ended(state):
+                raise Conflict(not_ended)
+            there = _there(state)
             refuse_deletion(f"the sweep {sweep_id}", _needs(session, there))
-            kept = {key for job in there for key in references.files_beyond_job(session, job.id)}
+            kept = _kept(session, there)
             for job in there:
                 jobs.mark_deleted(session, job, now(session))
             sweeps.mark_deleted(session, row, now(session))
+        remove_files(self.store, (file.key for file in self._files(project_id, there, kept)))
+
+    def deletion(self, project_id: str, sweep_id: str) -> Deletion:
+        with self.database.reading() as session:
+            state = SweepState.read(session, sweep_of(session, project_id, sweep_id))
+            there = _there(state)
+            not_ended = _not_ended(state)
+            blocked_by = [not_ended] if not_ended else _needs(session, there)
+            kept = _kept(session, there)
+            made = [model_id for job in there for model_id in models.ids_of_job(session, job.id)]
+        stays = [f"These models stay usable, and keep their files: {', '.join(made)}."] if made else []
+        sizes = (file.size_bytes for file in self._files(project_id, there, kept))
+        return deletion_of(sizes, blocked_by, [f"Its {len(there):,} jobs go with it.", *stays])
+
+    def _files(self, project_id: str, there: Sequence[JobRow], kept: Collection[str]) -> Iterator[StoredKey]:
         for job in there:
-            files = self.store.list(job_prefix(project_id, job.id))
-            remove_files(self.store, (file.key for file in files if file.key not in kept))
+            yield from (file for file in self.store.list(job_prefix(project_id, job.id)) if file.key not in kept)
 
     def _moved(
         self, project_id: str, sweep_id: str, move: Callable[[Session, SweepState], Collection[str]]
@@ -155,14 +180,25 @@ def _cancel(session: Session, state: SweepState) -> Collection[str]:
     return ()
 
 
-def _check_ended(state: SweepState) -> None:
+def _not_ended(state: SweepState) -> str | None:
+    """What of it has not, as a sentence."""
     if state.row.status not in SWEEP_ENDS:
-        raise _conflict(state, "deleted", "only a sweep that has ended can be. Cancel it first")
+        return _told(state, "deleted", "only a sweep that has ended can be. Cancel it first")
     if open_jobs := [job.id for job in state.all_jobs if job.status not in TERMINAL]:
-        raise Conflict(
+        return (
             f"Jobs of the sweep {state.row.id} have not ended: {', '.join(open_jobs[: jobs.MAX_NAMED])}. Wait for "
             "them, or cancel them."
         )
+    return None
+
+
+def _there(state: SweepState) -> list[JobRow]:
+    return [job for job in state.all_jobs if job.deleted_at is None]
+
+
+def _kept(session: Session, there: Sequence[JobRow]) -> set[str]:
+    """Files of these jobs that others refer to."""
+    return {key for job in there for key in references.files_beyond_job(session, job.id)}
 
 
 def _needs(session: Session, there: Sequence[JobRow]) -> list[str]:
@@ -171,4 +207,8 @@ def _needs(session: Session, there: Sequence[JobRow]) -> list[str]:
 
 
 def _conflict(state: SweepState, what: str, rule: str) -> Conflict:
-    return Conflict(f"The sweep {state.row.id} is {status_of(state)} and cannot be {what}: {rule}.")
+    return Conflict(_told(state, what, rule))
+
+
+def _told(state: SweepState, what: str, rule: str) -> str:
+    return f"The sweep {state.row.id} is {status_of(state)} and cannot be {what}: {rule}."

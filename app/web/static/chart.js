@@ -172,7 +172,7 @@ function scaleOf(lines, width, height, log) {
 }
 
 // Round numbers around a range, about `wanted` of them and at least `least` apart.
-function ticks(low, high, wanted, least = 0) {
+export function ticks(low, high, wanted, least = 0) {
   const rough = Math.max((high - low) / wanted, least);
   const power = 10 ** Math.floor(Math.log10(rough));
   const stride = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= rough);
@@ -181,7 +181,7 @@ function ticks(low, high, wanted, least = 0) {
   return found;
 }
 
-function logTicks(low, high) {
+export function logTicks(low, high) {
   const found = [];
   for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power += 1)
     for (const factor of [1, 2, 5]) {

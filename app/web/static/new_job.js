@@ -11,7 +11,7 @@ const PAUSE_MILLISECONDS = 400;
 // What most people change; the rest stands behind a fold.
 const FIRST = ["duration", "batch_size", "optimizer", "schedule"];
 
-const wanted = state.clone?.spec ?? { kind: state.parent ? "finetune" : null, parent: state.parent, dataset: state.dataset, checkpoint: state.checkpoint };
+const wanted = state.filled?.spec ?? { kind: state.parent ? "finetune" : null, parent: state.parent, dataset: state.dataset, checkpoint: state.checkpoint };
 const schemas = new Map();
 let current = null; // the method's form: {method, schema, form, read}
 
@@ -143,7 +143,7 @@ function build(method, schema) {
   const first = form.parts(node("training"), training, "training", FIRST);
   const folded = form.parts(node("training"), training, "training", rest);
   const otherNames = ["strategy", "resources", "priority", "metadata"].filter((name) => name in schema.properties);
-  const metadata = { ...(start.metadata ?? {}), ...(state.clone ? { cloned_from: state.clone.id } : {}) };
+  const metadata = { ...(start.metadata ?? {}), ...(state.filled?.metadata ?? {}) };
   const others = Object.fromEntries(otherNames.map((name) => [name, start[name] ?? node(name).default]));
   const other = form.parts({ properties: schema.properties }, { ...others, metadata }, "", otherNames);
 

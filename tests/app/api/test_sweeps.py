@@ -86,11 +86,14 @@ def test_a_sweep_is_steered_as_a_whole(client: httpx2.Client, job: dict[str, Any
     assert client.post(f"{path}/pause").status_code == 409
     assert client.post(f"{path}/resume").json()["status"] == "running"
     assert client.delete(path).status_code == 409
+    assert "is running and cannot be deleted" in client.get(f"{path}/deletion").json()["blocked_by"][0]
     assert client.post(f"{path}/cancel").json()["status"] == "cancelled"
     assert client.post(f"{path}/cancel").status_code == 202
     refused = client.post(f"{path}/resume")
     assert (refused.status_code, refused.json()["code"]) == (409, "invalid_state")
     assert "is cancelled and cannot be resumed" in refused.json()["detail"]
+    told = {"freed_bytes": 0, "freed_files": 0, "blocked_by": [], "stays": ["Its 2 jobs go with it."]}
+    assert client.get(f"{path}/deletion").json() == told
     assert client.delete(path).status_code == 204
     assert client.get(path).status_code == 404
 

@@ -157,6 +157,10 @@ def _resolved(row: JobRow) -> Resolved:
 
 @pytest.fixture
 def bench(database: Database, settings: Settings, store: FolderStore) -> SweepBench:
+    return make_bench(database, settings, store)
+
+
+def make_bench(database: Database, settings: Settings, store: FolderStore) -> SweepBench:
     make_project(database)
     wakes = RecordedWakes()
     return SweepBench(
