@@ -156,7 +156,8 @@ def test_aliases_are_a_projects_own(two: Two, path: str) -> None:
     ("path", "owners"),
     [
         ("/v1/datasets", 1),
-        ("/v1/jobs", 1),
+        ("/v1/jobs", 3),  # two of them are evaluations
+        ("/v1/sweeps", 1),
         ("/v1/jobs?metadata.team=nlp", 1),
         ("/v1/models", 1),
         ("/v1/models?job={job_id}", 1),
