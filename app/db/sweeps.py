@@ -3,12 +3,13 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import case, delete, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.contract.job import JobStatus
-from app.contract.specs.sweep import SweepStatus
+from app.contract.job import TERMINAL, JobStatus
+from app.contract.specs.sweep import SweepStatus, TrialState
 from app.db.locking import Lock, locked
 from app.db.tables import AttemptRow, JobRow, MetricRow, SweepRow, TrialRow
 from app.db.usage import QUEUED, RUNNING
@@ -16,6 +17,13 @@ from app.db.usage import QUEUED, RUNNING
 #: By metric and step.
 Evaluations = Mapping[str, Mapping[int, float]]
 UNFINISHED = (SweepStatus.RUNNING, SweepStatus.PAUSED)
+
+
+class Spent(NamedTuple):
+    """By all jobs of a sweep: the steps of its trials, and the seconds of all attempts."""
+
+    steps: int
+    seconds: float
 
 
 def insert(session: Session, row: SweepRow | TrialRow) -> None:
@@ -95,6 +103,26 @@ def trials_of(session: Session, sweep_id: str) -> Sequence[TrialRow]:
     return session.scalars(query.execution_options(populate_existing=True)).all()
 
 
+def trials_of_all(session: Session, sweep_ids: Collection[str]) -> Mapping[str, Sequence[TrialRow]]:
+    """By sweep, in order of their numbers."""
+    query = select(TrialRow).where(TrialRow.sweep_id.in_(sweep_ids)).order_by(TrialRow.number)
+    found: dict[str, list[TrialRow]] = defaultdict(list)
+    for row in session.scalars(query):
+        found[row.sweep_id].append(row)
+    return found
+
+
+def jobs_under_way(session: Session, sweep_ids: Collection[str]) -> Mapping[str, Sequence[JobRow]]:
+    """By sweep, in order as of `jobs_of`: those that have not ended, all of trials that run, and the final one."""
+    of_trial = (TrialRow.sweep_id == JobRow.sweep_id) & (TrialRow.number == JobRow.trial)
+    told = or_(JobRow.trial.is_(None), JobRow.status.not_in(TERMINAL), TrialRow.state == TrialState.RUNNING)
+    query = select(JobRow).outerjoin(TrialRow, of_trial).where(JobRow.sweep_id.in_(sweep_ids), told)
+    found: dict[str, list[JobRow]] = defaultdict(list)
+    for row in session.scalars(query.order_by(JobRow.trial.nulls_last(), JobRow.fold)):
+        found[str(row.sweep_id)].append(row)
+    return found
+
+
 def jobs_of(session: Session, sweep_id: str, *, lock: Lock | None = None) -> Sequence[JobRow]:
     """Those of its trials in order of (trial, fold), and its final one; deleted ones too."""
     query = select(JobRow).where(JobRow.sweep_id == sweep_id)
@@ -110,15 +138,24 @@ def evaluations(session: Session, job_id: str, names: Collection[str]) -> Evalua
     return found
 
 
-def seconds_run(session: Session, sweep_id: str, at: datetime) -> float:
-    """By all attempts of all its jobs, those that run now included."""
-    ran = select(func.sum(JobRow.seconds_run)).where(JobRow.sweep_id == sweep_id)
+def spent(session: Session, sweep_ids: Collection[str], at: datetime) -> Mapping[str, Spent]:
+    """By sweep, where it has jobs; attempts that run now included."""
+    steps = case((JobRow.trial.is_not(None), JobRow.progress["step"].as_integer()))
+    query = select(JobRow.sweep_id, func.coalesce(func.sum(steps), 0), func.sum(JobRow.seconds_run))
+    of_sweeps = JobRow.sweep_id.in_(sweep_ids)
+    found = {
+        str(sweep_id): Spent(int(steps), float(seconds))
+        for sweep_id, steps, seconds in session.execute(query.where(of_sweeps).group_by(JobRow.sweep_id))
+    }
     running = (
-        select(AttemptRow.started_at)
+        select(JobRow.sweep_id, AttemptRow.started_at)
         .join(JobRow, (JobRow.id == AttemptRow.job_id) & (JobRow.attempt == AttemptRow.number))
-        .where(JobRow.sweep_id == sweep_id, JobRow.status.in_(RUNNING))
+        .where(of_sweeps, JobRow.status.in_(RUNNING))
     )
-    return float(session.scalar(ran) or 0.0) + sum((at - begun).total_seconds() for begun in session.scalars(running))
+    for sweep_id, begun in session.execute(running):
+        so_far = found[str(sweep_id)]
+        found[str(sweep_id)] = so_far._replace(seconds=so_far.seconds + (at - begun).total_seconds())
+    return found
 
 
 def mark_deleted(session: Session, row: SweepRow, at: datetime) -> None:

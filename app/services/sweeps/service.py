@@ -67,7 +67,7 @@ class Sweeps:
         with self.database.reading() as session:
             found = sweeps.page(session, project_id, statuses, before_id=before_id, limit=limit + 1)
             rows, next_cursor = cut(found, limit)
-            summaries = [summary_of(SweepState.read(session, row)) for row in rows]
+            summaries = [summary_of(state) for state in SweepState.read_all(session, rows)]
         return SweepPage(data=summaries, next_cursor=next_cursor)
 
     def get(self, project_id: str, sweep_id: str) -> SweepView:

@@ -26,25 +26,41 @@ SECONDS_A_MINUTE = 60.0
 
 @dataclass(frozen=True)
 class SweepState:
-    """`jobs` of each trial by its number, in order of folds; `final` is the last of all."""
+    """`jobs` of each trial by its number, in order of folds; `final` is the last of all. `steps_run` are those of its
+    trials."""
 
     row: SweepRow
     trials: Sequence[TrialRow]
     jobs: Mapping[int, Sequence[JobRow]]
     final: JobRow | None
+    steps_run: int
     seconds_run: float
 
     @classmethod
     def read(cls, session: Session, row: SweepRow, *, lock: Lock | None = None) -> Self:
-        rows = sweeps.jobs_of(session, row.id, lock=lock)
+        jobs = sweeps.jobs_of(session, row.id, lock=lock)
+        spent = sweeps.spent(session, [row.id], now(session))
+        return cls._of(row, sweeps.trials_of(session, row.id), jobs, spent.get(row.id))
+
+    @classmethod
+    def read_all(cls, session: Session, rows: Sequence[SweepRow]) -> list[Self]:
+        """For summaries, by as many queries for one as for all: of `jobs` there are those alone that have not ended, or
+        whose trial runs."""
+        ids = [row.id for row in rows]
+        trials, jobs = sweeps.trials_of_all(session, ids), sweeps.jobs_under_way(session, ids)
+        spent = sweeps.spent(session, ids, now(session))
+        return [cls._of(row, trials.get(row.id, ()), jobs.get(row.id, ()), spent.get(row.id)) for row in rows]
+
+    @classmethod
+    def _of(cls, row: SweepRow, trials: Sequence[TrialRow], rows: Sequence[JobRow], spent: sweeps.Spent | None) -> Self:
         of_trials = groupby((job for job in rows if job.trial is not None), key=lambda job: job.trial)
         final = next((job for job in rows if job.trial is None), None)
         return cls(
             row,
-            sweeps.trials_of(session, row.id),
+            trials,
             {number: list(mine) for number, mine in of_trials if number is not None},
             final,
-            sweeps.seconds_run(session, row.id, now(session)),
+            *(spent or sweeps.Spent(0, 0.0)),
         )
 
     @cached_property
@@ -66,10 +82,6 @@ class SweepState:
     @property
     def num_trials(self) -> int:
         return num_trials(self.spec)
-
-    @cached_property
-    def steps_run(self) -> int:
-        return sum(int(job.progress.get("step", 0)) for mine in self.jobs.values() for job in mine)
 
     @property
     def is_spent(self) -> bool:
