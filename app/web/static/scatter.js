@@ -76,7 +76,8 @@ function places(choices) {
 }
 
 function heights(scores, log) {
-  let [low, high] = scores.length ? [Math.min(...scores), Math.max(...scores)] : [0, 1];
+  if (!scores.length) return { ticks: [] };
+  let [low, high] = [Math.min(...scores), Math.max(...scores)];
   if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - Math.abs(low) / 10 - 1e-9, high + Math.abs(high) / 10 + 1e-9];
   const values = log ? logTicks(low, high) : ticks(low, high, 4);
   if (!log) [low, high] = [Math.min(low, values[0]), Math.max(high, values.at(-1))];
