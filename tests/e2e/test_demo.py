@@ -1,7 +1,6 @@
 """The README's first command: it teaches real models real things, and every curl line that it prints works."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,15 +17,12 @@ from tests.e2e.running import environment_of
 
 CURL_LINE = re.compile(r"^  \$ (curl .*)$", re.MULTILINE)
 
-#: The quick jobs of other tests share the machine; this one is long, and alone.
-ALL_CORES = {"PRETUNE_THREADS": str(os.cpu_count())}
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200)]
 
 
 def demo(data_dir: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "app.cli", "demo", "--data-dir", str(data_dir), "--json"]
-    return subprocess.run(command, env=environment_of(ALL_CORES), capture_output=True, text=True, check=True)
+    return subprocess.run(command, env=environment_of({}), capture_output=True, text=True, check=True)
 
 
 @pytest.fixture
