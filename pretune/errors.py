@@ -29,8 +29,9 @@ class ApiError(PretuneError):
         errors: Sequence[FieldProblem] = (),
         retry_after_seconds: float | None = None,
     ) -> None:
-        untold = [place for place in (f"{error.location}: {error.message}" for error in errors) if place not in detail]
-        super().__init__(f"{detail} {'; '.join(untold)}".strip())
+        places = [f"{error.location}: {error.message}" for error in errors if error.message != detail]
+        untold = "; ".join(place for place in places if place not in detail)
+        super().__init__(f"{detail} {untold}".strip())
         self.status, self.code, self.detail, self.errors = status, code, detail, tuple(errors)
         self.retry_after_seconds = retry_after_seconds
 

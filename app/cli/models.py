@@ -13,6 +13,7 @@ import typer
 from app.cli.options import AlwaysJson, AsJson, Key, ModelRef, Url, Yes
 from app.cli.output import WRONG, age, connected, console, count, facts, fail, listing, print_json, print_view, size
 from app.cli.specs import parsed
+from app.contract.evaluations import p_words
 
 if TYPE_CHECKING:
     from pretune.views import EvaluationSummary, EvaluationView, Figure
@@ -249,7 +250,7 @@ def compare(
             f"{each.first:.4g}",
             f"{each.second:.4g}",
             _interval(each.difference),
-            f"{each.p_value:.2g}",
+            p_words(each.p_value).removeprefix("= "),
             each.better or "",
         )
         for name, each in found.measures.items()

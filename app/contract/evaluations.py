@@ -76,6 +76,10 @@ class EvaluationReport(Contract):
     warnings: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
+#: Where no more digits are told: what is smaller is as good as certain, or as small as so many resamples can tell.
+SMALLEST_TOLD_P = 0.001
+
+
 class Difference(Contract):
     """`difference` is the first's value less the second's, with its 95 % bounds over the same resampled units of both.
     `p_value`: how often a difference as large, either way, arises where the two models are of one kind."""
@@ -96,3 +100,8 @@ class Comparison(Contract):
     measures: dict[str, Difference]
     finding: str
     warnings: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+
+def p_words(p_value: float) -> str:
+    """As people read it, behind `p`: McNemar's exact test knows values that round to zero."""
+    return f"< {SMALLEST_TOLD_P:g}" if p_value < SMALLEST_TOLD_P else f"= {p_value:.2g}"

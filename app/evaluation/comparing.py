@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from app.contract.evaluations import CONFIDENCE, Comparison, Difference, EvaluationReport, Figure
+from app.contract.evaluations import CONFIDENCE, Comparison, Difference, EvaluationReport, Figure, p_words
 from app.contract.model_folder import Label, label_key
 from app.evaluation.reporting import warnings_of
 from app.evaluation.resampling import bounds, exchanged, resampled
@@ -182,7 +182,7 @@ def _finding(name: str, found: Difference, first: Side, second: Side) -> str:
     figures = (
         f"On {first.report.num_units:,} {unit}s the {told} of {first.name} is {found.first:.4g} and that of "
         f"{second.name} {found.second:.4g}: a difference of {found.difference.value:.4g} ({CONFIDENCE} % interval "
-        f"{found.difference.low:.4g} to {found.difference.high:.4g}, p = {found.p_value:.2g})."
+        f"{found.difference.low:.4g} to {found.difference.high:.4g}, p {p_words(found.p_value)})."
     )
     if found.better is None:
         return f"{figures} Chance alone may explain it: neither is shown to be better."

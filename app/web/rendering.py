@@ -23,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from app.api.auth import SESSION_COOKIE
+from app.contract.evaluations import p_words
 
 STATIC = Path(__file__).parent / "static"
 
@@ -153,6 +154,7 @@ _ENVIRONMENT.filters.update(
     figure=_figure,
     setting=_setting,
     words=_words,
+    p_words=p_words,
     kind=kind_of_job,
     time=_time,
 )

@@ -16,6 +16,7 @@ from pretune import (
     TooManyRequests,
     protocol,
 )
+from pretune.errors import ApiError, FieldProblem
 from pretune.views import EventView
 from tests.client.answers import dataset, job
 from tests.client.scripted import Answer, Request, events, in_turn, problem, scripted
@@ -247,3 +248,11 @@ def test_the_asynchronous_client_does_the_same() -> None:
     with scripted(in_turn(*broken)) as script:
         assert asyncio.run(told(script.url)) == [1, 2, 3]
     assert script.requests[3].headers["Last-Event-ID"] == "2"
+
+
+def test_an_error_reads_each_thing_once() -> None:
+    short, gone = FieldProblem("inputs.0", "Too short."), FieldProblem("model", "There is no model.")
+    assert str(ApiError(422, "invalid_input", "There is no model.", [gone])) == "There is no model."
+    assert str(ApiError(422, "invalid_input", "inputs.0: Too short.", [short])) == "inputs.0: Too short."
+    told = str(ApiError(422, "invalid_input", "There is no model.", [gone, short]))
+    assert told == "There is no model. inputs.0: Too short."

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from app.contract.evaluations import EvaluationReport
+from app.contract.evaluations import EvaluationReport, p_words
 from app.evaluation.comparing import NotComparable, Side, compare, mcnemar
 from app.evaluation.reporting import report_of
 from app.evaluation.units import Units
@@ -58,6 +58,14 @@ def test_what_both_find_hard_widens_no_interval() -> None:
     assert -0.03 < difference.difference.low < difference.difference.high < -0.01
     assert difference.p_value == 1 / 401
     assert "small is better" in found.finding
+    assert "p = 0.0025" in found.finding
+
+
+@pytest.mark.parametrize(
+    ("p_value", "told"), [(0.0, "< 0.001"), (1 / 1001, "< 0.001"), (0.001, "= 0.001"), (0.0456, "= 0.046"), (1, "= 1")]
+)
+def test_nothing_is_told_to_be_certain(p_value: float, told: str) -> None:
+    assert p_words(p_value) == told
 
 
 def test_equal_answers_differ_by_nothing() -> None:
