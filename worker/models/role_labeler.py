@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from worker.models.body import Body
 from worker.models.chain import best_paths
 from worker.models.heads import Task
-from worker.models.tagger import MAX_PAIRS, bio_rules, encode_words, summed_by_row
+from worker.models.tagger import MAX_PAIRS, bio_rules, encode_words, summed, summed_by_row
 
 #: As in the paper.
 MARK_WIDTH = 10
@@ -47,7 +47,7 @@ class RoleLabeler(Task):
 
     def loss(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """The negative log-likelihood of the roles, summed over words."""
-        return self.losses(logits, batch).sum()
+        return summed(logits, batch["roles"])
 
     def losses(self, logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """The same of each row, [B]"""

@@ -114,7 +114,7 @@ class SuccessiveHalving(Contract):
 
     type: Literal["successive_halving"] = "successive_halving"
     reduction_factor: Annotated[int, Field(ge=2, le=10)] = 3
-    min_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    min_fraction: Annotated[float, Field(ge=1e-6, lt=1.0)] = 0.1
 
     @model_validator(mode="after")
     def _there_is_a_rung(self) -> Self:

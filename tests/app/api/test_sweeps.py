@@ -232,6 +232,7 @@ def searching(path: str, **search: Any) -> dict[str, Any]:
         ({"trials": 1_000, "folds": 10}, "trials", "are 10,000 jobs"),
         ({"sampler": "grid"}, f"search.{RATE}", "give `points`"),
         ({"pruner": {"min_fraction": 0.9}}, "pruner", "give at most 0.333"),
+        ({"pruner": {"min_fraction": 5e-324}}, "pruner.min_fraction", "greater than or equal to 0.000001, not 5e-324"),
         ({"budget": {}}, "budget", "give steps or minutes"),
         ({"finalize": {"alias": "model_x"}}, "alias", "cannot be an alias"),
         (searching(RATE, type="log_uniform", low=0, high=1), f"search.{RATE}.low", "greater than 0"),
