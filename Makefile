@@ -22,7 +22,7 @@ test: $(VENV)/.installed-test  ## the whole fast suite
 # Rooms of the slow suite whose tests keep each to a service, a database and a thread of its own; the longest test first.
 SIDE_BY_SIDE := tests/e2e tests/faults tests/contract tests/learning tests/worker tests/app
 test-slow: $(VENV)/.installed-test chromium  ## what needs a browser, long faults or larger data
-	OMP_NUM_THREADS=1 SOAK_SEED=3 $(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE) -n auto --dist worksteal
+	OMP_NUM_THREADS=1 SOAK_SEED=3 SOAK_ROUNDS=1 $(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE) -n auto --dist worksteal
 	$(BIN)/python -m pytest -m slow -rs $(SIDE_BY_SIDE:%=--ignore %)
 
 N ?= 1

@@ -186,15 +186,9 @@ VARIANTS: Mapping[str, Case] = {
 COMPILED = (
     "language-model-by-an-lstm-of-word-pieces",
     "language-model-by-an-rnn-of-characters",
-    "autoencoder-denoising-and-variational",
-    "classification-of-images-never-seen-twice-alike",
     "regression-of-mixed-vectors-by-averaged-weights",
     "classification-from-gpt2",
-    "classification-from-bert",
-    "masked-language-model-continued-from-bert",
-    "classification-by-a-linear-probe",
     "classification-by-gradual-unfreezing",
     "classification-by-adapters",
     "sequence-labeling-by-a-crf",
-    "regression-of-text",
 )
