@@ -1,5 +1,6 @@
 """`/v1/models/{model}/evaluate` and `/v1/evaluations`: how good a model is on a data set, and which is better."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -10,11 +11,11 @@ from app.api.creation import IN_FLIGHT, ThisCreation
 from app.api.deps import Reader, Services, Writer, get_services
 from app.api.downloads import as_download
 from app.api.jobs import JobsService
+from app.api.model_jobs import created_for_model
 from app.api.models import NOT_FOUND, ModelsService, Ref, Responses
 from app.contract.base import PlainText
 from app.contract.specs import EvaluateOptions, EvaluateSpec
 from app.services.evaluations import ComparisonView, EvaluationPage, Evaluations, EvaluationView
-from app.services.idempotency import Record
 from app.services.jobs import JobView
 from app.services.paging import DEFAULT_LIMIT, MAX_LIMIT
 
@@ -46,19 +47,8 @@ def evaluate_model(
     with a 95 % bootstrap interval. When the job succeeds, the model has an evaluation, whose id is the job's with
     `eval_` for `job_`. `POST /v1/jobs` takes the same with the kind `evaluate` and a `model`.
     """
-    project_id = creation.caller.project_id
-
-    def submitted(record: Record[JobView] | None) -> JobView:
-        models.get(project_id, model)  # a path that leads nowhere is no invalid field
-        given = {name: getattr(options, name) for name in options.model_fields_set}
-        return jobs.submit(project_id, EvaluateSpec(kind="evaluate", model=model, **given), record)
-
-    return creation.answer(
-        submitted,
-        status=HTTPStatus.ACCEPTED,
-        collection="/v1/jobs",
-        asked=[options.model_dump(mode="json"), options.webhook and options.webhook.secret],
-    )
+    spec = partial(EvaluateSpec, kind="evaluate")
+    return created_for_model(creation, jobs, models, model=model, options=options, spec=spec)
 
 
 @router.get("/v1/models/{model}/evaluations", responses=NOT_FOUND)

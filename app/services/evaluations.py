@@ -96,7 +96,7 @@ class Evaluations:
     def compare(self, project_id: str, first_id: str, second_id: str) -> ComparisonView:
         """Raises InvalidRequest where the two did not judge the same."""
         from app.evaluation.comparing import NotComparable, Side, compare  # noqa: PLC0415  numpy costs an api 0.1 s
-        from app.evaluation.units import read_units  # noqa: PLC0415
+        from app.evaluation.units import read_units  # noqa: PLC0415  likewise
 
         with self.database.reading() as session:
             rows = [_row(session, project_id, evaluation_id) for evaluation_id in (first_id, second_id)]
