@@ -44,6 +44,12 @@ export function settled(act, pause) {
   };
 }
 
+/** Put `elements` into `place`, unless those that stand there read alike: whoever is about to press one keeps it. */
+export function replaceIfOther(place, elements) {
+  const reading = (list) => [...list].map((element) => element.textContent).join();
+  if (reading(place.children) !== reading(elements)) place.replaceChildren(...elements);
+}
+
 export const badge = (status) => h("span", { class: `badge ${status}` }, status);
 
 export const copyable = (text, label) =>

@@ -4,7 +4,7 @@ import { attempt, call, say } from "./api.js";
 import { isOpen, showAuto } from "./auto.js";
 import { Chart } from "./chart.js";
 import { deleteAfterAsking } from "./deletion.js";
-import { badge, byId, confirmed, framed, h, pageState } from "./dom.js";
+import { badge, byId, confirmed, framed, h, pageState, replaceIfOther } from "./dom.js";
 import { bytes, clock, count, duration, figure, whole, words } from "./format.js";
 import { lowest, smoothed, told } from "./series.js";
 import { flat, settingsTable } from "./specs.js";
@@ -61,9 +61,7 @@ function showActions() {
     trains && !["failed", "cancelled"].includes(job.status) && h("a", { class: "button", href: `/jobs/new?parent=${job.id}` }, "Fine-tune this"),
     trains && h("a", { class: "button", href: `/jobs/new?clone=${job.id}` }, "Clone"),
   ];
-  const shown = [...links.filter(Boolean), ...buttons];
-  const before = [...byId("actions").children].map((element) => element.textContent).join();
-  if (before !== shown.map((element) => element.textContent).join()) byId("actions").replaceChildren(...shown);
+  replaceIfOther(byId("actions"), [...links.filter(Boolean), ...buttons]);
 }
 
 byId("actions").addEventListener("click", async ({ target }) => {

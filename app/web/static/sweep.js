@@ -2,7 +2,7 @@
 
 import { attempt, call } from "./api.js";
 import { deleteAfterAsking } from "./deletion.js";
-import { badge, byId, confirmed, h, pageState, svg } from "./dom.js";
+import { badge, byId, confirmed, h, pageState, replaceIfOther, svg } from "./dom.js";
 import { duration, figure, whole, words } from "./format.js";
 import { mark, scatter } from "./scatter.js";
 import { flat, settingsTable } from "./specs.js";
@@ -75,9 +75,7 @@ function showActions() {
   const buttons = Object.entries(ACTIONS)
     .filter(([, { when }]) => when.has(sweep.status))
     .map(([action, { name }]) => h("button", { type: "button", "data-action": action, class: DANGEROUS.has(action) ? "danger" : null }, name));
-  const shown = [...links.filter(Boolean), ...buttons];
-  const before = [...byId("actions").children].map((element) => element.textContent).join();
-  if (before !== shown.map((element) => element.textContent).join()) byId("actions").replaceChildren(...shown);
+  replaceIfOther(byId("actions"), [...links.filter(Boolean), ...buttons]);
 }
 
 byId("actions").addEventListener("click", async ({ target }) => {
