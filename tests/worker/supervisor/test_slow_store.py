@@ -75,9 +75,15 @@ def test_a_trainer_that_stops_waits_for_what_is_on_its_way(
 
 
 def test_a_lease_that_is_lost_ends_uploads_and_leaves_nothing_of_them(
-    way: Way, in_bucket: Settings, stored_jobs: TrainingJobs, start_trainer: StartTrainer, database: Database
+    way: Way,
+    in_bucket: Settings,
+    stored_jobs: TrainingJobs,
+    start_trainer: StartTrainer,
+    database: Database,
+    tmp_path: Path,
 ) -> None:
-    job_id = stored_jobs.submit(steps=1_000, checkpoint_every=10, step_seconds=0.02)
+    trace = tmp_path / "trace"
+    job_id = stored_jobs.submit(steps=1_000, checkpoint_every=10, step_seconds=0.02, trace=trace)
     trainer = start_trainer(store=in_bucket.store, idle_poll_seconds=60.0)
     filling = threading.Thread(target=trainer.fill)
     filling.start()
@@ -87,6 +93,8 @@ def test_a_lease_that_is_lost_ends_uploads_and_leaves_nothing_of_them(
     with database.transaction() as session:
         row = session.get_one(JobRow, job_id)
         row.lease_owner, row.attempt = "wrk_other", 2
+    (pid,) = traced_pids(trace)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 30.0, "the trainer has learnt of it and ended the process")
     way.passing.set()
     filling.join()
     assert stored_jobs.checkpoints(job_id) == []
