@@ -1,6 +1,7 @@
 """A classifier behind HTTP: ours against LitServe and a bare FastAPI + torch server.
 
-    python -m benchmarks.serving.classifiers [--seconds 5] [--rounds 5] [--models mlp encoder] [--concurrency 1 16 64]
+    python -m benchmarks.serving.classifiers [--seconds 5] [--rounds 5] [--models mlp encoder]
+        [--concurrency 1 16 64] [--write]
 
 Every server is a process of its own (ours is the api and one replica; LitServe has a worker), all with one torch thread
 and the same weights. They are measured in turns, so that a busy neighbour hurts all alike: quote the ratios of medians,
@@ -10,7 +11,6 @@ concurrency.
 
 import argparse
 import os
-import platform
 import signal
 import socket
 import statistics
@@ -34,6 +34,7 @@ from app.embedded.sockets import listen, url_of
 from app.services.keys import Keys
 from app.settings import Settings
 from app.storage import FolderStore
+from benchmarks.document import write_section
 from benchmarks.serving.load import Figures, Target, measured, require_wrk
 from tests.support.waiting import wait_until
 from tests.worker.serving import models, replicas
@@ -80,8 +81,8 @@ class Subject:
 
 
 SUBJECTS = {
-    "mlp": Subject("a tiny MLP, 32 features", FEATURES, [0.25 * number for number in range(NUM_FEATURES)]),
-    "encoder": Subject("an encoder of 4 layers of 256, 32 tokens", TEXT, SENTENCE),
+    "mlp": Subject("A tiny MLP, 32 features", FEATURES, [0.25 * number for number in range(NUM_FEATURES)]),
+    "encoder": Subject("An encoder of 4 layers of 256, 32 tokens", TEXT, SENTENCE),
 }
 
 Measured = Mapping[tuple[str, int], list[Figures]]
@@ -93,18 +94,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
     parser.add_argument("--concurrency", nargs="+", type=int, default=[1, 16, 64])
+    parser.add_argument("--write", action="store_true", help="the table into docs/performance.md")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("It was ended."))  # and the servers with it
     require_wrk()
     if find_spec("litserve") is None:
         sys.exit("LitServe is not installed here: pip install -c constraints.txt -e '.[benchmarks]'")
-    print(f"{os.cpu_count()} cores of {platform.machine()}, {options.rounds} rounds of {options.seconds} s in turns.")
+    tables = [f"{options.rounds} rounds of {options.seconds} s in turns."]
     for name in options.models:
         load, _, _ = os.getloadavg()
         with tempfile.TemporaryDirectory() as folder:
             found = compare(SUBJECTS[name], Path(folder), options.seconds, options.rounds, options.concurrency)
         told = f"The load of the machine before was {load:.1f}."
-        print(f"\n### {SUBJECTS[name].title}\n\n{told}\n\n{table(found)}", flush=True)
+        tables.append(f"#### {SUBJECTS[name].title}\n\n{told}\n\n{table(found)}")
+        print(tables[-1], flush=True)
+    if options.write:
+        write_section("classifiers", "\n\n".join(tables))
 
 
 def compare(subject: Subject, folder: Path, seconds: int, rounds: int, concurrencies: list[int]) -> Measured:

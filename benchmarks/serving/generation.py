@@ -1,6 +1,6 @@
 """Tokens per second and time to the first token: our generation against `transformers.generate`, on the same folder.
 
-python -m benchmarks.serving.generation [--rounds 5] [--new-tokens 128] [--threads 2] [--streams 1 16]
+python -m benchmarks.serving.generation [--rounds 5] [--new-tokens 128] [--threads 2] [--streams 1 16] [--write]
 
 A Llama of 12 million parameters (six layers, width 384, a vocabulary of 4,096, tied) with random weights, as our export
 writes it; prompts of 32 tokens, the likeliest token each time. Ours runs by its scheduler in this process, and
@@ -31,6 +31,7 @@ from app.contract.inference import Precision
 from app.contract.model_folder import BodyDescription, Granularity, InputKind, ModelDescription
 from app.contract.specs.architectures import TransformerArchitecture
 from app.contract.specs.tokenizers import BpeTokenizer
+from benchmarks.document import write_section
 from benchmarks.serving.service import service
 from worker.data.tokenizers import learn_tokenizer, load_tokenizer, special_tokens
 from worker.export import export_model
@@ -243,16 +244,16 @@ def measure(found: dict[str, Engine], work: Work, rounds: int) -> dict[str, list
     return told
 
 
-def table(told: dict[str, list[Measured]]) -> None:
+def table(told: dict[str, list[Measured]]) -> Iterator[str]:
     medians = {
         name: [statistics.median(column) for column in zip(*rounds, strict=True)] for name, rounds in told.items()
     }
     base, _ = medians["transformers float32"]
-    print("| engine | tokens/s (range) | ratio | first token, ms |\n|---|---|---|---|")
+    yield "| engine | tokens/s (range) | ratio | first token, ms |\n|---|--:|--:|--:|"
     for name, (rate, first) in medians.items():
         rates = [each.tokens_per_second for each in told[name]]
         spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
-        print(f"| {name} | {rate:,.0f} ({spread}) | {rate / base:.2f} | {first * 1e3:,.1f} |")
+        yield f"| {name} | {rate:,.0f} ({spread}) | {rate / base:.2f} | {first * 1e3:,.1f} |"
 
 
 def main() -> None:
@@ -262,17 +263,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--only", default="", help="engines whose names hold this, beside transformers float32")
+    parser.add_argument("--write", action="store_true", help="the table into docs/performance.md")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         found = engines(Path(folder), options.threads, stack)
         kept = {name: run for name, run in found.items() if options.only in name or name == "transformers float32"}
         random = torch.Generator().manual_seed(0)
+        tables: list[str] = []
         for streams in options.streams:
             prompts = torch.randint(300, 2_000, (streams, PROMPT_TOKENS), generator=random)
             work = Work(prompts.tolist(), options.new_tokens)
-            print(f"\n{streams} streams, {options.new_tokens} new tokens, {options.threads} threads\n")
-            table(measure(kept, work, options.rounds))
+            title = f"{streams} streams, {options.new_tokens} new tokens, {options.threads} threads"
+            tables.append("\n".join([f"{title}:\n", *table(measure(kept, work, options.rounds))]))
+            print(f"\n{tables[-1]}", flush=True)
+    if options.write:
+        write_section("generation", "\n\n".join(tables))
 
 
 if __name__ == "__main__":

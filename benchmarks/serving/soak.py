@@ -1,6 +1,6 @@
 """Mixed traffic at 80 % of what the service can do, for as long as you like: no error, and memory that stays flat.
 
-python -m benchmarks.serving.soak [--minutes 20] [--share 0.8] [--seed 0]
+python -m benchmarks.serving.soak [--minutes 20] [--share 0.8] [--seed 0] [--write]
 
 An api and a replica with one thread, as processes of their own. First as many requests as 16 clients get through in
 `CAPACITY_SECONDS` tell the capacity for this mix; then requests come at the wanted share of it, at random moments,
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 import httpx2
 
 from app.contract.specs.architectures import TransformerArchitecture
+from benchmarks.document import write_section
 from benchmarks.serving.service import Service, service
 from tests.worker.serving import models
 
@@ -118,15 +119,15 @@ class Memory:
                 self.samples.setdefault(name, []).append((time.monotonic(), resident_bytes(pid)))
             await asyncio.sleep(SAMPLE_SECONDS)
 
-    def told(self) -> None:
-        print("\n| process | start, MiB | half way, MiB | end, MiB | slope of the second half, MiB an hour |")
-        print("|---|---|---|---|---|")
+    def told(self) -> Iterator[str]:
+        yield "\n| process | start, MiB | half way, MiB | end, MiB | slope of the second half, MiB an hour |"
+        yield "|---|--:|--:|--:|--:|"
         for name, samples in self.samples.items():
             second_half = samples[len(samples) // 2 :]
             marks = (samples[0], second_half[0], samples[-1])
             slope, _ = statistics.linear_regression(*zip(*second_half, strict=True))
             cells = [f"{size / 2**20:.1f}" for _, size in marks]
-            print(f"| {name} | {' | '.join(cells)} | {slope * 3600 / 2**20:+.1f} |")
+            yield f"| {name} | {' | '.join(cells)} | {slope * 3600 / 2**20:+.1f} |"
 
 
 def resident_bytes(pid: int) -> int:
@@ -160,8 +161,8 @@ async def steady(traffic: Traffic, rate: float, seconds: float) -> None:
     await asyncio.gather(*under_way)
 
 
-async def soak(place: Service, minutes: float, share: float, seed: int) -> bool:
-    """Whether there was no error."""
+async def soak(place: Service, minutes: float, share: float, seed: int) -> tuple[Traffic, str]:
+    """What went, and the tables that tell of it."""
     limits = httpx2.Limits(max_connections=512, max_keepalive_connections=64)
     async with httpx2.AsyncClient(base_url=place.api.url, timeout=60, limits=limits) as http:
         seconds = min(CAPACITY_SECONDS, minutes * 60)
@@ -174,24 +175,21 @@ async def soak(place: Service, minutes: float, share: float, seed: int) -> bool:
         await steady(traffic, share * found, minutes * 60)
         lasted = time.monotonic() - began_at
         watching.cancel()
-    tell(traffic, found, seconds, lasted)
-    memory.told()
-    return not traffic.errors
+    return traffic, "\n".join([*told(traffic, found, seconds, lasted), *memory.told()])
 
 
-def tell(traffic: Traffic, found: float, capacity_seconds: float, lasted: float) -> None:
+def told(traffic: Traffic, found: float, capacity_seconds: float, lasted: float) -> Iterator[str]:
     answered, errors = sum(map(len, traffic.seconds.values())), sum(traffic.errors.values())
-    print(f"capacity {found:.0f} requests a second ({CAPACITY_CLIENTS} clients, {capacity_seconds:.0f} s)")
-    print(
-        f"{answered:,} requests answered in {lasted / 60:.1f} min, {answered / lasted:.0f} a second; {errors} errors\n"
-    )
-    print("| request | answered | p50, ms | p99, ms |")
-    print("|---|---|---|---|")
+    yield f"Capacity: {found:.0f} requests a second ({CAPACITY_CLIENTS} clients, {capacity_seconds:.0f} s)."
+    rate = answered / lasted
+    yield f"{answered:,} requests answered in {lasted / 60:.1f} min, {rate:.0f} a second; {errors} errors.\n"
+    yield "| request | answered | p50, ms | p99, ms |"
+    yield "|---|--:|--:|--:|"
     for kind, seconds in sorted(traffic.seconds.items()):
         cuts = statistics.quantiles(seconds, n=100)
-        print(f"| {kind} | {len(seconds):,} | {cuts[49] * 1000:.1f} | {cuts[98] * 1000:.1f} |")
+        yield (f"| {kind} | {len(seconds):,} | {cuts[49] * 1000:.1f} | {cuts[98] * 1000:.1f} |")
     for error, number in traffic.errors.most_common():
-        print(f"\n{number} x {error}")
+        yield f"\n{number} x {error}"
 
 
 def main() -> None:
@@ -199,6 +197,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--share", type=float, default=0.8, help="of the capacity")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="the table into docs/performance.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -210,8 +209,11 @@ def main() -> None:
             place.add(writer, "model_writer")
             place.start_replica()
             time.sleep(1.5)  # for the api to look at the list
-            is_clean = asyncio.run(soak(place, options.minutes, options.share, options.seed))
-    sys.exit(not is_clean)
+            traffic, table = asyncio.run(soak(place, options.minutes, options.share, options.seed))
+    print(table)
+    if options.write:
+        write_section("soak", table)
+    sys.exit(bool(traffic.errors))
 
 
 if __name__ == "__main__":
