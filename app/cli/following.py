@@ -1,4 +1,4 @@
-"""Watching a job from a command: to its end, or until Ctrl-C, which stops the watching and never the job."""
+"""Watching a job or a sweep from a command: to its end, or until Ctrl-C, which stops the watching alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +18,15 @@ def followed(job: "Job") -> "Job":
 
     from app.client.progress import follow_with_progress
 
-    with detaching(job.id):
+    with detaching(job.id, f"pretune attach {job.id}"):
         return follow_with_progress(job, Console(stderr=True))
 
 
 @contextmanager
-def detaching(job_id: str) -> Iterator[None]:
-    """Ctrl-C ends the command, and says that the job goes on."""
+def detaching(what: str, again: str) -> Iterator[None]:
+    """Ctrl-C ends the command, and says that the job or sweep goes on, and how to see it again."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"\n{job_id} goes on. Watch it again: pretune attach {job_id}", err=True)
+        typer.echo(f"\n{what} goes on. Watch it again: {again}", err=True)
         raise typer.Exit(INTERRUPTED) from None

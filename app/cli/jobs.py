@@ -132,7 +132,7 @@ def logs(
     """What has happened to a job. With --json every event, a line each."""
     with (
         connected(url, key) as client,
-        detaching(job),
+        detaching(job, f"pretune attach {job}"),
         closing(client.jobs.get(job).events(follow=follow)) as events,
     ):
         for event in events:
@@ -163,7 +163,8 @@ def artifacts(
     with connected(url, key) as client:
         view = client.jobs.get(job)
         if name is not None:
-            typer.echo(view.download(name, to))
+            path = view.download(name, to)
+            print_json({"path": path}) if as_json else typer.echo(path)
             return
         found = view.artifacts()
     if as_json:

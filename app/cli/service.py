@@ -1,5 +1,7 @@
 """Commands of who runs the service, on its own machine."""
 
+import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 STOP_SECONDS = 90.0
+WELCOME = """\
+Pretune answers at {url}
+  docs   {url}/docs
+  data   {data_dir} (logs in logs/)
+  Ctrl-C stops it: running jobs write a checkpoint and go on at the next start."""
 
 commands = typer.Typer()
 
@@ -25,17 +32,24 @@ def up(
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port; 0 for any free one (8080).")] = None,
     data_dir: DataDir = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs that train at a time (1).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON once it answers, and no more.")] = False,
 ) -> None:
     """Run the whole service on this machine: api, trainer, inference and a broker. Ctrl-C stops it."""
     from app.embedded.service import EmbeddedService
 
     settings = settings_of(host=host, port=port, data_dir=data_dir, slots=slots)
+    folder = settings.data_dir.absolute()
+
+    def welcome(url: str) -> None:
+        told = {"url": url, "pid": os.getpid(), "data_dir": str(folder)}
+        typer.echo(json.dumps(told) if as_json else WELCOME.format_map(told))
+
     with failures_told():
-        EmbeddedService(settings, say=typer.echo).run()
+        EmbeddedService(settings, say=lambda text: typer.echo(text, err=as_json), welcome=welcome).run()
 
 
 @commands.command()
-def down(data_dir: DataDir = None) -> None:
+def down(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Stop the service that runs on a data folder, in order: running jobs write a checkpoint first."""
     from app.embedded.background import stop
 
@@ -46,7 +60,7 @@ def down(data_dir: DataDir = None) -> None:
         fail(str(error), FAILED)
     if holder is None:
         fail(f"No service runs on {folder}.", CANNOT_START)
-    typer.echo(f"Stopped process {holder.pid}.")
+    print_json({"pid": holder.pid}) if as_json else typer.echo(f"Stopped process {holder.pid}.")
 
 
 @commands.command()
@@ -84,17 +98,18 @@ def smoke(
 
 
 @commands.command()
-def migrate() -> None:
+def migrate(as_json: AsJson = False) -> None:
     """Bring the database (PRETUNE_DATABASE_URL) to this version's schema. `pretune up` does it by itself."""
+    from app.db.migrate import newest_revision
     from app.embedded.preparation import migrate as bring_up_to_date
 
     with failures_told():
         bring_up_to_date(settings_of())
-    typer.echo("The database is up to date.")
+    print_json({"revision": newest_revision()}) if as_json else typer.echo("The database is up to date.")
 
 
 @commands.command()
-def make_bucket() -> None:
+def make_bucket(as_json: AsJson = False) -> None:
     """Make the bucket that PRETUNE_STORE names, where there is none: in an object store of your own."""
     from app.storage.objects import make_bucket as made
 
@@ -105,7 +120,7 @@ def make_bucket() -> None:
         made(settings.store)
     except OSError as error:
         fail(f"{settings.store} cannot be used: {error.strerror}.", CANNOT_START)
-    typer.echo(f"{settings.store} can be used.")
+    print_json({"store": str(settings.store)}) if as_json else typer.echo(f"{settings.store} can be used.")
 
 
 @commands.command()
@@ -146,9 +161,15 @@ def restore(
 
 
 @commands.command()
-def health(target: Annotated[str, typer.Argument(help="An address, or `trainer`.")]) -> None:
+def health(
+    target: Annotated[str, typer.Argument(help="An address, or `trainer`.")],
+    as_json: AsJson = False,
+) -> None:
     """Exit 0 where the address answers 200, or where a trainer lives: for the health checks of containers."""
-    if not _is_healthy(target):
+    healthy = _is_healthy(target)
+    if as_json:
+        print_json({"target": target, "healthy": healthy})
+    if not healthy:
         raise typer.Exit(FAILED)
 
 

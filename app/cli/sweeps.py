@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.following import detaching
 from app.cli.options import AsJson, Key, Url, Yes
 from app.cli.output import age, connected, console, facts, listing, print_json, print_view
 from app.cli.specs import job_in
@@ -32,16 +33,18 @@ def submit_sweep(
     key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a sweep and watch it. Ctrl-C stops the watching, never the sweep."""
-    spec = job_in(file)
+    """Send a sweep and watch it, and print the id of its model. Ctrl-C stops the watching, never the sweep."""
+    fields = job_in(file)
+    job, search = (fields.pop(name, None) for name in ("job", "search"))
     with connected(url, key) as client:
-        sweep = client.sweeps.create(**spec)
-        if not as_json:
-            typer.echo(sweep.id)
-        if not detach:
-            sweep = sweep.wait(on_change=None if as_json else _say)
-        if as_json:
-            print_view(sweep)
+        sweep = client.sweeps.create(job, search, **fields)
+        if detach:
+            print_view(sweep) if as_json else typer.echo(sweep.id)
+            return
+        typer.echo(f"{sweep.id} is {sweep.status}.", err=True)
+        with detaching(sweep.id, f"pretune sweep show {sweep.id}"):
+            sweep = sweep.wait(on_change=_say)
+        print_view(sweep) if as_json else typer.echo(sweep.model_id or sweep.id)
 
 
 @commands.command("ps")
@@ -89,10 +92,12 @@ def download_trials(
     to: Annotated[Path | None, typer.Option(help="The file to write (the sweep's id and .csv).")] = None,
     url: Url = None,
     key: Key = None,
+    as_json: AsJson = False,
 ) -> None:
     """Its trials as a table: parameters, scores of all folds, mean, standard deviation."""
     with connected(url, key) as client:
-        typer.echo(client.sweeps.get(sweep).download(to))
+        path = client.sweeps.get(sweep).download(to)
+    print_json({"path": path}) if as_json else typer.echo(path)
 
 
 @commands.command("cancel")
@@ -137,7 +142,7 @@ def _act(
 
 
 def _say(sweep: "SweepView") -> None:
-    typer.echo(sweep.reason)
+    typer.echo(sweep.reason, err=True)
 
 
 def _ended(sweep: "SweepView") -> str:

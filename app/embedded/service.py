@@ -30,11 +30,12 @@ class _Stopped(Exception):
 
 
 class EmbeddedService:
-    """Every step is told to `say`, in a line or a few."""
+    """Every step is told to `say`, in a line or a few, and the address to `welcome` once the service answers there."""
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, say: Callable[[str], None], welcome: Callable[[str], None]) -> None:
         self._settings = settings
         self._say = say
+        self._welcome = welcome
         self._stop = threading.Event()
         self._hurry = threading.Event()
         self._starter = ChildStarter()
@@ -58,7 +59,7 @@ class EmbeddedService:
             try:
                 self._bring_up(python_members(self._settings, database, api, inference))
                 lock.tell(Holder(os.getpid(), url_of(api)))
-                self._announce(url_of(api))
+                self._welcome(url_of(api))
                 self._watch()
             except _Stopped:
                 pass
@@ -113,14 +114,6 @@ class EmbeddedService:
     def _pause(self) -> None:
         if self._stop.wait(TICK_SECONDS):
             raise _Stopped
-
-    def _announce(self, url: str) -> None:
-        self._say(
-            f"Pretune answers at {url}\n"
-            f"  docs   {url}/docs\n"
-            f"  data   {self._settings.data_dir.absolute()} (logs in logs/)\n"
-            "  Ctrl-C stops it: running jobs write a checkpoint and go on at the next start."
-        )
 
     @contextmanager
     def _obeying_signals(self) -> Iterator[None]:

@@ -17,10 +17,13 @@ from app.db import aliases, attempts, checkpoints, duties, events, metrics, refe
 from app.db.migrate import newest_revision, upgrade
 from app.db.session import Database, now
 from app.db.tables import AttemptRow, DatasetRow, JobRow
+from app.services.evaluations import Evaluations
 from app.services.keys import Keys, Presented
+from app.settings import Settings
 from app.storage import ArtifactStore, FolderStore, StoredFile
 from app.storage.objects import ObjectStore
-from tests.factories import make_artifact, make_checkpoint, make_dataset, make_job, make_model, put
+from tests.app.services.sweeps.conftest import make_bench
+from tests.factories import make_artifact, make_checkpoint, make_dataset, make_evaluation, make_job, make_model, put
 from tests.support.postgres import PostgresServer
 
 S = JobStatus
@@ -128,6 +131,40 @@ def test_all_comes_back_into_either_database_and_a_running_job_into_the_queue(
             claimed = attempts.claim(session, owner="wrk_b", devices=("auto",), lease_seconds=30.0)
             assert claimed is not None
             assert (claimed.id, claimed.attempt) == (running.id, 2)
+
+    opened(empty_url, check)
+
+
+@pytest.mark.databases("sqlite")
+def test_a_sweep_goes_on_and_evaluations_are_compared_where_they_were_restored(
+    *,
+    database: Database,
+    store: FolderStore,
+    settings: Settings,
+    restored_store: FolderStore,
+    empty_url: str,
+    tmp_path: Path,
+) -> None:
+    bench = make_bench(database, settings, store)
+    sweep_id = bench.create(trials=3, max_parallel=2).id
+    bench.look()
+    bench.train(1)
+    reviews = make_dataset(database, "labeled_text")
+    models = [make_model(database, store, labels=("bad", "good")) for _ in range(2)]
+    first, second = (make_evaluation(database, store, model, reviews) for model in models)
+    sweep = bench.get(sweep_id)
+    comparison = Evaluations(database, store).compare("default", first.id, second.id)
+    write_backup(database, store, tmp_path / "backup")
+    restore(tmp_path / "backup", empty_url, restored_store)
+
+    def check(restored: Database) -> None:
+        there = make_bench(restored, settings, restored_store)
+        assert there.get(sweep_id) == sweep
+        assert Evaluations(restored, restored_store).compare("default", first.id, second.id) == comparison
+        finished, expected = there.run(sweep_id), bench.run(sweep_id)
+        assert finished.trials_by_state == expected.trials_by_state == {"complete": 3}
+        assert [trial.parameters for trial in finished.trials] == [trial.parameters for trial in expected.trials]
+        assert finished.best == expected.best
 
     opened(empty_url, check)
 

@@ -125,6 +125,33 @@ def test_a_long_job_is_stopped_and_taken_up_and_cloned(pretune: Run, tmp_path: P
     assert "no job" in pretune("show", job, status=1).stderr.lower()
 
 
+def test_a_sweep_is_sent_and_watched_or_not(pretune: Run, tmp_path: Path) -> None:
+    text = pretune("datasets", "upload", str(text_file(tmp_path))).stdout.strip()
+    search = {"training.optimizer.learning_rate": {"type": "log_uniform", "low": 1e-4, "high": 1e-2}}
+    sweep = {"name": "rates", "job": pretrain(text), "search": search, "trials": 2}
+    submit = ("sweep", "submit", "-f", "-")
+
+    watched = pretune(*submit, text=json.dumps(sweep))
+    model = watched.stdout.strip()
+    assert json.loads(pretune("models", "show", model).stdout)["id"] == model
+    assert "2 of 2 trials have ended." in watched.stderr
+    [listed] = json.loads(pretune("sweep", "ps", "--json", "-n", "1").stdout)
+    assert (listed["name"], listed["status"], listed["model_id"]) == ("rates", "succeeded", model)
+    assert "complete" in pretune("sweep", "show", listed["id"]).stdout
+    to = str(tmp_path / "trials.csv")
+    assert json.loads(pretune("sweep", "csv", listed["id"], "--to", to, "--json").stdout) == {"path": to}
+    assert len(Path(to).read_text().splitlines()) == 3
+
+    long = sweep | {"job": pretrain(text, **LONG)}
+    detached = json.loads(pretune(*submit, "--detach", "--json", text=json.dumps(long)).stdout)
+    assert detached["status"] == "running"
+    assert detached["id"] in pretune("sweep", "cancel", detached["id"]).stdout
+    for wrong, told in (({}, "job"), (sweep | {"trials": 0}, "trials"), (sweep | {"tirals": 3}, "tirals")):
+        refused = pretune(*submit, text=json.dumps(wrong), status=1)
+        assert told in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
 def test_without_a_terminal_nothing_is_asked_and_nothing_is_sent(pretune: Run, tmp_path: Path) -> None:
     text = pretune("datasets", "upload", str(text_file(tmp_path))).stdout.strip()
     before = listed(pretune)

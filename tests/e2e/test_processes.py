@@ -1,5 +1,6 @@
 """`pretune up` as processes: it ends in order, leaves nothing behind, heals, and keeps what it was given."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.embedded.lock import holder_of
+from pretune import Client
 from tests.e2e.running import RunningService, environment_of, running, up_command
 from tests.e2e.specs import LONG, start_job, text_file, wait_for_checkpoint
 from tests.support.processes import exists
@@ -100,8 +102,28 @@ def test_the_health_checks_tell_who_lives(sqlite_service: RunningService, tmp_pa
 
 
 def health(target: str, data_dir: Path) -> int:
-    command = [sys.executable, "-m", "app.cli", "health", target]
-    return subprocess.run(command, env=environment_of({"PRETUNE_DATA_DIR": str(data_dir)}), check=False).returncode
+    command = [sys.executable, "-m", "app.cli", "health", target, "--json"]
+    environment = environment_of({"PRETUNE_DATA_DIR": str(data_dir)})
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=False)
+    assert json.loads(done.stdout) == {"target": target, "healthy": done.returncode == 0}
+    return done.returncode
+
+
+@pytest.mark.slow
+def test_a_script_starts_and_ends_a_service_by_lines_of_json(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    start = up_command(data_dir, "--port", "0", "--json")
+    with subprocess.Popen(start, env=environment_of({}), stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        told = json.loads(service.stdout.readline())
+        assert told == {"url": told["url"], "pid": service.pid, "data_dir": str(data_dir)}
+        with Client(told["url"]) as client:
+            assert set(client.ready().checks.values()) == {"ok"}
+        stop = [sys.executable, "-m", "app.cli", "down", "--data-dir", str(data_dir), "--json"]
+        stopped = subprocess.run(stop, env=environment_of({}), stdout=subprocess.PIPE, check=True)
+        assert json.loads(stopped.stdout) == {"pid": service.pid}
+        assert service.stdout.read() == "", "the one line is all"
+    assert service.returncode == 0
 
 
 def test_a_taken_port_is_told_before_anything_starts(sqlite_service: RunningService, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from app.cli import app
+from app.db.migrate import newest_revision
 from app.db.session import Database
 from app.embedded.lock import locked
 from app.services.keys import Keys, Presented
@@ -103,6 +104,7 @@ def test_migrate_makes_the_schema_and_may_be_repeated(tmp_path: Path) -> None:
     for _ in range(2):
         answer = pretune("migrate", PRETUNE_DATABASE_URL=url)
         assert (answer.returncode, answer.stdout) == (0, "The database is up to date.\n")
+    assert json.loads(pretune("migrate", "--json", PRETUNE_DATABASE_URL=url).stdout) == {"revision": newest_revision()}
 
 
 def test_a_key_is_made_told_once_listed_and_revoked(tmp_path: Path) -> None:
@@ -188,6 +190,7 @@ def test_a_bucket_is_made_once_in_a_store_of_ones_own(bucket: str) -> None:
     for _ in range(2):
         made = pretune("make-bucket", PRETUNE_STORE=store)
         assert (made.returncode, made.stdout) == (0, f"{store} can be used.\n"), made.stderr
+    assert json.loads(pretune("make-bucket", "--json", PRETUNE_STORE=store).stdout) == {"store": store}
     away = pretune("make-bucket", PRETUNE_STORE=store, AWS_ENDPOINT_URL="http://127.0.0.1:9")
     assert (away.returncode, "does not answer" in away.stderr) == (3, True)
     assert pretune("make-bucket").returncode == 2
@@ -202,14 +205,12 @@ def test_doctor_and_the_start_tell_why_the_object_store_cannot_be_used(tmp_path:
     assert (start.returncode, "has no bucket of the name" in start.stderr) == (3, True)
 
 
-def test_whatever_asks_a_service_prints_json_where_that_is_wanted() -> None:
+def test_every_command_prints_json_where_that_is_wanted() -> None:
     options = {
         path: {name for each in command.params for name in each.opts} for path, command in leaves(get_command(app))
     }
-    asking = {path for path, known in options.items() if "--url" in known}
-    assert {"submit", "delete", "models pin", "datasets preview", "predict"} <= asking
-    in_another_form = {"sweep csv"}  # its name says which; `sweep show --json` tells the same
-    assert {path for path in asking if "--json" not in options[path]} == in_another_form
+    assert {"up", "submit", "models pin", "sweep csv", "keys create"} <= options.keys()
+    assert [path for path, known in options.items() if "--json" not in known] == []
 
 
 def leaves(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -46,6 +46,13 @@ def test_a_service_of_another_is_stopped(tmp_path: Path) -> None:
     assert not exists(holder.pid)
 
 
+def test_a_service_whose_parent_waits_for_us_is_stopped(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)]):
+        holder_within(tmp_path)
+        stopping = f"import pathlib, app.embedded.background as b; b.stop(pathlib.Path({str(tmp_path)!r}), 30)"
+        subprocess.run([sys.executable, "-c", stopping], check=True)
+
+
 def test_a_service_that_does_not_end_is_told(tmp_path: Path) -> None:
     deaf = HOLDER.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN").replace(
         "signal.pause()", "import time; time.sleep(60)"
