@@ -75,6 +75,7 @@ def test_a_trainer_that_stops_waits_for_what_is_on_its_way(
 
 
 def test_a_lease_that_is_lost_ends_uploads_and_leaves_nothing_of_them(
+    *,
     way: Way,
     in_bucket: Settings,
     stored_jobs: TrainingJobs,
