@@ -28,6 +28,7 @@ from app.contract.specs.training import TrainingOptions
 from worker.batch_prediction.run import predict
 from worker.evaluation.run import evaluate
 from worker.methods import BUILDERS
+from worker.models.body import Body
 from worker.training.auto.decision import decide
 from worker.training.checkpoints import environment
 from worker.training.failures import job_error
@@ -109,4 +110,9 @@ def _built(assignment: Assignment, options: TrainingOptions, log: Log = lambda _
     """With these options, as if nothing had been drawn before."""
     spec = with_options(assignment.spec, options)
     seed_preparation(options.seed)
-    return BUILDERS[spec.kind, spec.method.type](assignment.model_copy(update={"spec": spec}), log)
+    method = BUILDERS[spec.kind, spec.method.type](assignment.model_copy(update={"spec": spec}), log)
+    if options.activation_checkpointing:
+        body = method.module.body
+        assert isinstance(body, Body)
+        body.recompute_activations()
+    return method

@@ -208,7 +208,8 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
         "which a `warning` event and the job's `resolved` tell. It ran out of memory again, or a micro-batch was a "
         "single example already.",
         "The message names what is left: a smaller `training.batch_size`, a higher "
-        "`training.gradient_accumulation_steps`, a smaller architecture, a shorter context.",
+        "`training.gradient_accumulation_steps`, a smaller architecture, a shorter context. Of a "
+        "Transformer, `training.activation_checkpointing` spares most for the time that it takes.",
         status=None,
     ),
     ErrorCode.LOSS_NOT_FINITE: Explanation(

@@ -14,6 +14,7 @@ from app.contract.linear_layers import adapted_layers
 from app.contract.model_folder import BodyDescription, Pooling
 from app.contract.specs.architectures import (
     BertArchitecture,
+    BlockArchitecture,
     CausalArchitecture,
     ConvArchitecture,
     Gpt2Architecture,
@@ -128,9 +129,15 @@ def memory_bytes(
     averages = int(training.weight_average is not None)
     states = weights + trained * (1 + _optimizer_numbers(training.optimizer) + averages)
     micro_batch_size = training.decided_batch_size // training.gradient_accumulation_steps
-    loads = [] if isinstance(strategy, FrozenStrategy) else [_body_load(body, tokens_per_example)]
-    loads.append(_head_load(method, body, num_outputs, tokens_per_example))
-    return BYTES_PER_NUMBER * (states + micro_batch_size * sum(load.numbers for load in loads))
+    numbers = _head_load(method, body, num_outputs, tokens_per_example).numbers
+    if not isinstance(strategy, FrozenStrategy):
+        numbers += _kept_of_body(body, tokens_per_example, recomputed=training.activation_checkpointing)
+    return BYTES_PER_NUMBER * (states + micro_batch_size * numbers)
+
+
+def has_blocks(body: BodyDescription) -> bool:
+    """Whether its activations can be computed again, block by block."""
+    return isinstance(body.architecture, BlockArchitecture)
 
 
 def checkpoint_bytes(
@@ -156,21 +163,23 @@ def training_flops(
     tokens_per_example: int = 1,
     *,
     strategy: Strategy = WHOLE,
+    recomputed: bool = False,
 ) -> int:
     """Operations for one example, forward and backward. A frozen body has no backward pass, and beside adapters one of
     a single product, since its weights have no gradients; layers that have yet to thaw are counted as the others are.
+    `recomputed`: the body's forward pass is made twice.
     """
-    both = FORWARD_FLOPS + BACKWARD_FLOPS
-    head = _head_load(method, body, num_outputs, tokens_per_example).products * both
+    forward = FORWARD_FLOPS * (1 + recomputed)
+    head = _head_load(method, body, num_outputs, tokens_per_example).products * (FORWARD_FLOPS + BACKWARD_FLOPS)
     products = _body_load(body, tokens_per_example).products
     match strategy:
         case FrozenStrategy():
             return head + products * FORWARD_FLOPS
         case LoraStrategy():
-            adapters = tokens_per_example * adapter_parameters(body, strategy) * both
-            return head + products * (FORWARD_FLOPS + BACKWARD_FLOPS // 2) + adapters
+            adapters = tokens_per_example * adapter_parameters(body, strategy) * (forward + BACKWARD_FLOPS)
+            return head + products * (forward + BACKWARD_FLOPS // 2) + adapters
         case _:
-            return head + products * both
+            return head + products * (forward + BACKWARD_FLOPS)
 
 
 def width_of(body: BodyDescription) -> int:
@@ -312,6 +321,14 @@ def _body_load(body: BodyDescription, tokens_per_example: int) -> Load:
             return _conv_load(body, shape)
         case _:
             assert_never(body.architecture)
+
+
+def _kept_of_body(body: BodyDescription, tokens: int, *, recomputed: bool) -> int:
+    """For the backward pass. Recomputed, it needs what every block reads, and all of a single block."""
+    numbers, shape = _body_load(body, tokens).numbers, body.architecture
+    if recomputed and isinstance(shape, BlockArchitecture):
+        return shape.num_layers * tokens * shape.width + numbers // shape.num_layers
+    return numbers
 
 
 def _transformer_load(shape: TransformerArchitecture, tokens: int, *, bidirectional: bool) -> Load:

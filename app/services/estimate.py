@@ -169,7 +169,12 @@ def _seconds(planned: Plan, load: DataLoad, steps: int) -> dict[str, float]:
     method = (planned.spec.kind, planned.spec.method.type)
     tokens = max(1, round(load.tokens_per_example or 1))
     flops_per_step = load.batch_size * sizes.training_flops(
-        method, planned.body, planned.num_outputs, tokens, strategy=planned.strategy
+        method,
+        planned.body,
+        planned.num_outputs,
+        tokens,
+        strategy=planned.strategy,
+        recomputed=planned.spec.training.activation_checkpointing,
     )
     asked = planned.spec.resources.device
     return {

@@ -57,9 +57,9 @@ def classified(folder: Path, body: BodyDescription, strategy: dict[str, Any] | N
     return finetuning_of(parent, folder, datasets.labeled_text(folder), method, strategy=strategy)
 
 
-def continued(folder: Path, body: BodyDescription) -> Assignment:
+def continued(folder: Path, body: BodyDescription, strategy: dict[str, Any] | None = None) -> Assignment:
     method = {"type": "masked_language_model" if body.bidirectional else "causal_language_model"}
-    return finetuning_of(_parent(folder, body), folder, text_dataset(folder, manual()), method)
+    return finetuning_of(_parent(folder, body), folder, text_dataset(folder, manual()), method, strategy=strategy)
 
 
 def _parent(folder: Path, body: BodyDescription) -> Path:

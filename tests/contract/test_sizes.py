@@ -202,6 +202,33 @@ def test_only_a_micro_batch_is_in_memory() -> None:
     assert memory(32, 4) == memory(8, 1) < memory(32, 1)
 
 
+def test_recomputed_blocks_leave_what_each_reads_and_one_block() -> None:
+    def numbers(num_layers: int, *, recomputed: bool, width: int = 48) -> float:
+        """Of the activations of one example."""
+        body = text(num_layers=num_layers, width=width)
+        with_two, with_one = (
+            sizes.memory_bytes(
+                LANGUAGE_MODEL, body, None, TrainingOptions(batch_size=rows, activation_checkpointing=recomputed), 64
+            )
+            for rows in (2, 1)
+        )
+        return (with_two - with_one) / sizes.BYTES_PER_NUMBER
+
+    one_block = numbers(1, recomputed=False)
+    assert numbers(12, recomputed=False) == 12 * one_block
+    assert numbers(12, recomputed=True) == one_block + 12 * 64 * 48
+    ratio = sizes.training_flops(CLASSIFICATION, text(), 2, 64, recomputed=True) / sizes.training_flops(
+        CLASSIFICATION, text(), 2, 64
+    )
+    assert ratio == pytest.approx(8 / 6, rel=0.01)
+
+
+@pytest.mark.parametrize(("method", "body", "num_outputs"), CASES)
+def test_blocks_are_those_of_the_body(method: MethodKey, body: BodyDescription, num_outputs: int | None) -> None:
+    with torch.device("meta"):
+        assert bool(build_body(body).blocks()) == sizes.has_blocks(body)
+
+
 def test_a_frozen_body_needs_neither_gradients_nor_a_backward_pass() -> None:
     options, body = TrainingOptions(), text()
     frozen = sizes.memory_bytes(CLASSIFICATION, body, 2, options, 64, strategy=FrozenStrategy())

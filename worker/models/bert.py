@@ -139,6 +139,9 @@ class Bert(BidirectionalBody):
     def stages(self) -> Sequence[nn.ModuleList]:
         return [nn.ModuleList([part]) for part in (self.embeddings, *self.encoder.layer)]
 
+    def blocks(self) -> Sequence[nn.Module]:
+        return list(self.encoder.layer)
+
     @property
     def token_embedding(self) -> nn.Embedding:
         return self.embeddings.word_embeddings

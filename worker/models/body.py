@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Self
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class Body(nn.Module, ABC):
@@ -26,6 +28,16 @@ class Body(nn.Module, ABC):
         for place, stage in enumerate(self.stages()):
             stage.requires_grad_(place >= num_stages)
         self.train(self.training)
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """Equal layers, each of which reads what the one below gives; most bodies have none."""
+        return ()
+
+    def recompute_activations(self) -> None:
+        """From now on a forward pass keeps of each block only what it reads, and the backward pass computes the rest
+        again, with the dropout that it had (Chen et al. 2016)."""
+        for block in self.blocks():
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)

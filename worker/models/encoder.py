@@ -134,6 +134,9 @@ class Encoder(BidirectionalBody):
             nn.ModuleList([top, self.final_norm]),
         ]
 
+    def blocks(self) -> Sequence[nn.Module]:
+        return list(self.layers)
+
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """tokens: int64 [B, T], T at most the context length; mask as in Attention -> [B, T, D]"""
         rotation = self.rotary.at(slice(tokens.shape[1]))

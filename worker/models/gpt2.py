@@ -100,6 +100,9 @@ class Gpt2(CausalBody[KeyValueCache]):
             nn.ModuleList([top, self.ln_f]),
         ]
 
+    def blocks(self) -> Sequence[nn.Module]:
+        return list(self.h)
+
     @property
     def token_embedding(self) -> nn.Embedding:
         return self.wte

@@ -142,6 +142,9 @@ class Transformer(CausalBody[KeyValueCache]):
             nn.ModuleList([top, self.norm]),
         ]
 
+    def blocks(self) -> Sequence[nn.Module]:
+        return list(self.layers)
+
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: int64 [B, T], T at most the context length -> [B, T, D]"""
         rotation = self.rotary.at(slice(tokens.shape[1]))

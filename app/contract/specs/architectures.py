@@ -156,6 +156,8 @@ LanguageArchitecture = TransformerArchitecture | LstmArchitecture | RnnArchitect
 CausalArchitecture = LanguageArchitecture | Gpt2Architecture
 #: What tells hidden tokens.
 MaskedArchitecture = TransformerArchitecture | BertArchitecture
+#: Made of equal blocks, one on the other, whose results can be computed again one block at a time.
+BlockArchitecture = TransformerArchitecture | Gpt2Architecture | BertArchitecture
 #: What reads text as tokens, one vector a token.
 TextArchitecture = CausalArchitecture | BertArchitecture | SkipgramArchitecture
 

@@ -21,6 +21,7 @@ from app.services.jobs.bodies import check_finetune, check_validation, num_outpu
 from app.services.jobs.datasets import find_dataset
 from app.services.jobs.folds import check_fold
 from app.services.jobs.parents import Parent, find_parent
+from app.services.jobs.recomputation import can_recompute, check_recomputation
 from app.services.jobs.strategies import check_strategy
 from app.services.webhooks import check_address
 from app.settings import GIB, Settings
@@ -64,6 +65,7 @@ def plan(session: Session, project_id: str, spec: PretrainSpec | FinetuneSpec, s
     _check_durations(spec, body)
     check_auto(spec)
     check_augmentation(spec, body)
+    check_recomputation(spec, body)
     return _sized(spec, dataset, parent, body, settings)
 
 
@@ -111,11 +113,17 @@ def _sized(
         raise _too_large(
             f"A step would take {memory / GIB:,.0f} GiB of memory; the limit is "
             f"{settings.max_training_bytes / GIB:,.0f} GiB. Make the batch of {_told_batch(spec, training)} smaller, "
-            "cut it into more parts by gradient_accumulation_steps, or make the architecture smaller.",
+            f"cut it into more parts by gradient_accumulation_steps, {_recomputing(spec, body)}or make the "
+            "architecture smaller.",
             "training.batch_size",
         )
     trained = sizes.num_trained_parameters(method, body, outputs, strategy=strategy, crf=has_crf, pooling=pooling)
     return Plan(spec, dataset, parent, body, outputs, parameters, trained, memory)
+
+
+def _recomputing(spec: PretrainSpec | FinetuneSpec, body: BodyDescription) -> str:
+    is_left = can_recompute(spec, body) and not spec.training.activation_checkpointing
+    return "set activation_checkpointing, " if is_left else ""
 
 
 def _told_batch(spec: PretrainSpec | FinetuneSpec, training: TrainingOptions) -> str:

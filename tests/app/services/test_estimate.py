@@ -96,6 +96,18 @@ def test_what_a_strategy_trains_is_told_and_spared_in_memory_and_time(
     assert lora.estimated_seconds["cpu"] <= full.estimated_seconds["cpu"]
 
 
+def test_activations_that_are_computed_again_are_spared_in_memory_and_cost_time(
+    estimates: Estimates, database: Database
+) -> None:
+    training = {"duration": {"steps": 100_000}}
+    spec = language_model_spec(make_dataset(database, size_bytes=10**7).id, training=training)
+    spec["method"]["architecture"] |= {"num_layers": 8}
+    kept = estimate(estimates, spec)
+    again = estimate(estimates, spec | {"training": training | {"activation_checkpointing": True}})
+    assert again.memory_bytes < kept.memory_bytes / 2
+    assert kept.estimated_seconds["cpu"] < again.estimated_seconds["cpu"] < 4 / 3 * kept.estimated_seconds["cpu"]
+
+
 def test_a_text_that_is_read_on_is_counted_in_windows(
     estimates: Estimates, database: Database, store: FolderStore
 ) -> None:

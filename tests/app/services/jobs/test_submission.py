@@ -459,6 +459,24 @@ def test_a_pretraining_that_answers_with_what_it_reads_takes_no_blends_of_it(job
 @pytest.mark.parametrize(
     ("body", "dataset", "strategy", "told"),
     [
+        (IMAGE_BODY, "labeled_images", "full", ("architecture conv has no blocks", "transformer, gpt2 and bert")),
+        (TEXT_BODY, "labeled_text", "frozen", ("strategy frozen keeps no activations",)),
+    ],
+)
+def test_activations_that_nothing_would_spare_are_not_computed_again(
+    jobs: Jobs, store: FolderStore, *, body: BodyDescription, dataset: str, strategy: str, told: tuple[str, ...]
+) -> None:
+    model, row = make_model(jobs.database, store, body=body), make_dataset(jobs.database, dataset)
+    training = {"activation_checkpointing": True}
+    error = refused(jobs, finetune(model.id, row.id, strategy={"type": strategy}) | {"training": training})
+    assert error.errors[0].location == "training.activation_checkpointing"
+    for named in ("activation_checkpointing is true", "Leave it out", *told):
+        assert named in error.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "dataset", "strategy", "told"),
+    [
         (IMAGE_BODY, "labeled_images", {}, ("lora", "a transformer or an mlp", "architecture conv", "frozen")),
         (TEXT_BODY, "labeled_text", {"targets": ["q_proj", "query"]}, ("called query.", "q_proj, k_proj, v_proj")),
         (TEXT_BODY, "labeled_text", {"targets": ["proj"]}, ("called proj.", "gate_proj, up_proj, down_proj")),
@@ -518,4 +536,7 @@ def test_a_step_that_no_memory_holds_is_refused_by_arithmetic(jobs: Jobs, databa
     error = refused(jobs, spec)
     assert error.code is ErrorCode.TOO_LARGE
     assert "1048576" in error.detail
+    assert "set activation_checkpointing" in error.detail
     assert error.errors[0].location == "training.batch_size"
+    spec["training"] |= {"activation_checkpointing": True}
+    assert "set activation_checkpointing" not in refused(jobs, spec).detail
