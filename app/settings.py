@@ -14,7 +14,9 @@ from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.contract.labels import Label
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 #: sockaddr_un holds 104 bytes on macOS and 108 on Linux, the closing zero included.
@@ -66,6 +68,9 @@ class Settings(BaseSettings):
         default=None, description="Of one project at all trainers together; further ones stay queued."
     )
     device: str | None = Field(default=None, description="cpu or cuda; default: what the machine has.")
+    labels: Annotated[tuple[Label, ...], NoDecode] = Field(
+        default=(), description="What jobs may ask of this trainer, with commas between: fast,zone=eu."
+    )
     threads: int | None = Field(default=None, description="CPU threads of one training process; default: all cores.")
     lease_seconds: float = 30.0
     heartbeat_seconds: float = 5.0
@@ -95,6 +100,13 @@ class Settings(BaseSettings):
         default=GIB, description="For what running generations of one replica have read, beside its models."
     )
     internal_token: SecretStr | None = Field(default=None, description="Shared by api and inference replicas.")
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _parted_by_commas(cls, labels: object) -> object:
+        if not isinstance(labels, str):
+            return labels
+        return tuple(label.strip() for label in labels.split(",") if label.strip())
 
     @field_validator("store")
     @classmethod

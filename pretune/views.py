@@ -116,6 +116,7 @@ class JobView(View):
     metadata: Json
     attempt: int
     queue_position: int | None
+    waiting_reason: str | None = None
     progress: JobProgress
     metrics: dict[str, float]
     error: JobError | None
@@ -425,6 +426,7 @@ class WorkerView(View):
     version: str | None
     queues: tuple[str, ...]
     devices: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     jobs: tuple[str, ...]
     num_jobs: int
     num_models: int

@@ -151,6 +151,7 @@ def make_job(
             "job_metadata": parsed.metadata,
             "parent_ref": given.get("parent"),
             "device": parsed.resources.device,
+            "labels": sorted(parsed.resources.labels),
             "priority": parsed.priority,
             "progress": {},
             "metrics": {},

@@ -270,6 +270,7 @@ def _facts(job: "Job") -> "Table":
         "name": job.name,
         "method": f"{job.kind}, {job.method}",
         "status": job.status if job.queue_position is None else f"{job.status}, {job.queue_position} before it",
+        "waits": job.waiting_reason,
         "error": job.error and f"{job.error.code} ({job.error.fault}): {job.error.message}",
         "step": progress.step if progress.total_steps is None else f"{progress.step} of {progress.total_steps}",
         "trials": progress.num_trials and f"{progress.num_trials_done} of at most {progress.num_trials}",

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import TERMINAL, AttemptOutcome, Fault, JobStatus
 from app.db import events, jobs, projects, usage
+from app.db.json_lists import no_element_beside
 from app.db.session import now
 from app.db.tables import AttemptRow, CheckpointRow, JobRow, ProjectRow
 
@@ -49,9 +50,13 @@ class Room:
 
 
 def any_claimable(
-    session: Session, devices: Collection[str], room: Room | None = None, max_running: int | None = None
+    session: Session,
+    devices: Collection[str],
+    room: Room | None = None,
+    max_running: int | None = None,
+    labels: Collection[str] = (),
 ) -> bool:
-    return session.execute(_best_queued(devices, room, max_running)).first() is not None
+    return session.execute(_best_queued(devices, labels, room, max_running)).first() is not None
 
 
 def claim(
@@ -60,15 +65,17 @@ def claim(
     owner: str,
     devices: Collection[str],
     lease_seconds: float,
+    labels: Collection[str] = (),
     room: Room | None = None,
     max_running: int | None = None,
 ) -> JobRow | None:
-    """Take the best queued job that runs on one of `devices` and fits into `room`, and start its next attempt.
+    """Take the best queued job that runs on one of `devices`, asks for none but `labels` and fits into `room`, and
+    start its next attempt.
 
     Projects take turns: next is the one that was served longest ago, and has fewer than `max_running` jobs running.
     Of its jobs, the best is told by priority, then age.
     """
-    best = _best_to_start(session, _best_queued(devices, room, max_running), max_running)
+    best = _best_to_start(session, _best_queued(devices, labels, room, max_running), max_running)
     if best is None:
         return None
     job_id, attempts_before, project_id = best
@@ -91,16 +98,20 @@ def claim(
     return _started(session, job_id, owner, at) if won else None
 
 
-def any_without_room(session: Session, devices: Collection[str], room: Room) -> bool:
-    return session.execute(_without_room(devices, room).limit(1)).first() is not None
+def any_without_room(session: Session, devices: Collection[str], room: Room, labels: Collection[str] = ()) -> bool:
+    return session.execute(_without_room(devices, labels, room).limit(1)).first() is not None
 
 
 def tell_without_room(
-    session: Session, devices: Collection[str], room: Room, error_of: Callable[[JobRow, int], JobError]
+    session: Session,
+    devices: Collection[str],
+    room: Room,
+    error_of: Callable[[JobRow, int], JobError],
+    labels: Collection[str] = (),
 ) -> None:
     """Tell the queued jobs that do not fit into `room`, each once, what holds them back. `error_of` is given a job and
     the bytes that it has still to store."""
-    waiting = _without_room(devices, room).limit(BATCH).with_for_update(skip_locked=True, of=JobRow)
+    waiting = _without_room(devices, labels, room).limit(BATCH).with_for_update(skip_locked=True, of=JobRow)
     for row, to_store in session.execute(waiting).all():
         error = error_of(row, to_store)
         row.error = error.model_dump(mode="json")
@@ -211,24 +222,32 @@ def _best_to_start(
     return None
 
 
-def _best_queued(devices: Collection[str], room: Room | None, max_running: int | None) -> Select[str, int, str]:
+def _best_queued(
+    devices: Collection[str], labels: Collection[str], room: Room | None, max_running: int | None
+) -> Select[str, int, str]:
     conditions = [] if room is None else [_fits(room)]
     if max_running is not None:
         conditions.append(JobRow.project_id.not_in(usage.projects_with(ACTIVE, least=max_running)))
     return (
         select(JobRow.id, JobRow.attempt, JobRow.project_id)
         .join(ProjectRow, ProjectRow.id == JobRow.project_id)
-        .where(JobRow.status == JobStatus.QUEUED, JobRow.device.in_(devices), *conditions)
+        .where(*_for_a_trainer(devices, labels), *conditions)
         .order_by(ProjectRow.served_at.nulls_first(), JobRow.priority.desc(), JobRow.id)
         .limit(1)
     )
 
 
-def _without_room(devices: Collection[str], room: Room) -> Select[JobRow, int]:
+def _for_a_trainer(devices: Collection[str], labels: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    """Queued, and for one with these."""
+    queued = JobRow.status == JobStatus.QUEUED
+    return queued, JobRow.device.in_(devices), no_element_beside(JobRow.labels, labels)
+
+
+def _without_room(devices: Collection[str], labels: Collection[str], room: Room) -> Select[JobRow, int]:
     untold = func.coalesce(JobRow.error["code"].as_string(), "") != ErrorCode.DISK_FULL
     return (
         select(JobRow, _to_store())
-        .where(JobRow.status == JobStatus.QUEUED, JobRow.device.in_(devices), ~_fits(room), untold)
+        .where(*_for_a_trainer(devices, labels), ~_fits(room), untold)
         .order_by(JobRow.id)
         .execution_options(populate_existing=True)
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Text, cast, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.contract.job import TERMINAL, TRANSITIONS, JobStatus
@@ -102,20 +102,27 @@ def page(
 def queue_positions(session: Session, job_ids: Collection[str]) -> dict[str, int]:
     """The place of each queued job in the line that trainers take from; 1 is next.
 
-    Jobs that want a GPU stand in a line of their own; those that take any device stand in the other. In each line
-    projects take turns, as `app.db.attempts.claim` gives them.
+    Jobs that want a GPU stand in a line of their own; those that take any device stand in the other; so do those that
+    ask for equal labels. In each line projects take turns, as `app.db.attempts.claim` gives them.
     """
     best = (JobRow.priority.desc(), JobRow.id)
-    on_gpu = JobRow.device == "cuda"
-    turn = func.row_number().over(partition_by=(on_gpu, JobRow.project_id), order_by=best)
+    on_gpu, labels = JobRow.device == "cuda", func.coalesce(cast(JobRow.labels, Text), "[]")
+    turn = func.row_number().over(partition_by=(on_gpu, labels, JobRow.project_id), order_by=best)
     queued = (
-        select(JobRow.id, JobRow.priority, on_gpu.label("on_gpu"), turn.label("turn"), ProjectRow.served_at)
+        select(
+            JobRow.id,
+            JobRow.priority,
+            on_gpu.label("on_gpu"),
+            labels.label("labels"),
+            turn.label("turn"),
+            ProjectRow.served_at,
+        )
         .join(ProjectRow, ProjectRow.id == JobRow.project_id)
         .where(JobRow.status == JobStatus.QUEUED)
         .subquery()
     )
     order = (queued.c.turn, queued.c.served_at.nulls_first(), queued.c.priority.desc(), queued.c.id)
-    place = func.row_number().over(partition_by=queued.c.on_gpu, order_by=order)
+    place = func.row_number().over(partition_by=(queued.c.on_gpu, queued.c.labels), order_by=order)
     line = select(queued.c.id, place.label("place")).subquery()
     found = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(job_ids)))
     return {job_id: place for job_id, place in found}  # noqa: C416  mypy takes a row for no pair

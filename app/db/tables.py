@@ -107,6 +107,7 @@ class JobRow(Row):
     A deleted job keeps its row, because its models and its children name it; all else that it has goes.
     `stop_request` is what the owner should do: `cancel` or `pause`. `parent_ref` is what the user named;
     `parent_model_id` is pinned when the job first starts. `traceparent` is the span of the request that asked for it.
+    `labels` are those that its trainer must have, sorted; null is as none.
     A job of a sweep is one `fold`, from 0, of a `trial`; both are null of the one that a sweep ends with. `pause_at` is
     the share of the training behind which it is to pause.
     """
@@ -140,6 +141,7 @@ class JobRow(Row):
     pause_at: Mapped[float | None]
     model_id: Mapped[str | None] = mapped_column(Id)
     device: Mapped[str] = mapped_column(String(16))
+    labels: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), default=list)
     priority: Mapped[int]
     store_bytes: Mapped[int | None]
     scratch_bytes: Mapped[int | None]
@@ -219,7 +221,8 @@ class WorkerRow(Row):
     """A trainer or an inference replica that says it lives. `loaded` lists model digests (inference), and `cache_bytes`
     bounds the models that it holds.
 
-    `name` and `version` are null for a worker of a version that did not tell them.
+    `labels` are what jobs may ask of a trainer. They, `name` and `version` are null for a worker of a version that did
+    not tell them.
     """
 
     __tablename__ = "workers"
@@ -229,6 +232,7 @@ class WorkerRow(Row):
     version: Mapped[str | None] = mapped_column(String(64))
     queues: Mapped[list[Any]]
     devices: Mapped[list[Any]]
+    labels: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True), default=list)
     address: Mapped[str | None] = mapped_column(String(255))
     loaded: Mapped[list[Any]]
     cache_bytes: Mapped[int | None]

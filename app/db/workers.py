@@ -24,6 +24,7 @@ def heartbeat(
     role: Role,
     queues: Collection[str],
     devices: Collection[str],
+    labels: Collection[str] = (),
     address: str | None,
     loaded: Collection[str],
     cache_bytes: int | None = None,
@@ -34,7 +35,7 @@ def heartbeat(
     if row is None:
         row = WorkerRow(id=id, role=role, name=_this_process(), version=version("pretune"), started_at=at)
         session.add(row)
-    row.queues, row.devices, row.loaded = list(queues), list(devices), list(loaded)
+    row.queues, row.devices, row.labels, row.loaded = list(queues), list(devices), list(labels), list(loaded)
     row.address, row.cache_bytes, row.heartbeat_at = address, cache_bytes, at
     session.flush()
 

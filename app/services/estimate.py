@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from app.contract import sizes
 from app.contract.auto import settled
 from app.contract.base import Contract
-from app.contract.messages import GPU_QUEUE
 from app.contract.model_folder import InputKind
 from app.contract.search import Search
 from app.contract.specs.job import FinetuneSpec, PretrainSpec
@@ -23,6 +22,7 @@ from app.db.session import Database, now
 from app.services.jobs.auto import told_default
 from app.services.jobs.disk import disk_need
 from app.services.jobs.planning import Plan, longest_example, plan
+from app.services.jobs.standing import waiting_reason
 from app.settings import Settings
 
 #: Sustained operations a second: two cores with AVX-512 in fp32 reach 1.5e11 in bare products, a data-centre GPU 5e13
@@ -125,10 +125,10 @@ class Estimates:
 
     def _warnings(self, session: Session, planned: Plan) -> list[str]:
         warnings: list[str] = list(planned.dataset.warnings)
-        since = now(session) - self.settings.silence
-        if planned.spec.resources.device == "cuda" and GPU_QUEUE not in workers.live_queues(session, since):
-            warnings.append("No trainer with a GPU is alive now: the job would wait for one.")
-        return warnings
+        resources = planned.spec.resources
+        trainers = workers.live(session, "trainer", now(session) - self.settings.silence)
+        reason = waiting_reason(resources.device, resources.labels, trainers)
+        return warnings if reason is None else [*warnings, reason]
 
 
 def _load(planned: Plan) -> DataLoad:

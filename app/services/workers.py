@@ -27,6 +27,7 @@ class WorkerView(Contract):
     version: str | None
     queues: list[str]
     devices: list[str]
+    labels: list[str] = Field(description="What jobs may ask of it by resources.labels.")
     jobs: list[str] = Field(description="Those of this project that it runs now.")
     num_jobs: int = Field(description="That it runs now, of all projects.")
     num_models: int = Field(description="That it holds in memory to answer with.")
@@ -61,6 +62,7 @@ def _view(row: WorkerRow, since: datetime, running: Sequence[JobRow], project_id
         {name: getattr(row, name) for name in _PLAIN}
         | {
             "state": "live" if row.heartbeat_at >= since else "silent",
+            "labels": row.labels or [],
             "jobs": [job.id for job in running if job.project_id == project_id],
             "num_jobs": len(running),
             "num_models": len(row.loaded),

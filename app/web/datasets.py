@@ -33,7 +33,7 @@ def show_dataset(
 ) -> HTMLResponse:
     dataset = _datasets(visitor).get(visitor.project_id, dataset_id)
     filters = TableFilters(dataset_id=dataset.id)
-    uses = JobTable(visitor.services.database).page(
+    uses = JobTable(visitor.services.database, visitor.services.settings).page(
         visitor.project_id, filters, sort="created", descending=True, number=1, size=USES_SHOWN
     )
     return render(request, "dataset.html", dataset=dataset, uses=uses, state={"dataset": dataset})

@@ -137,7 +137,7 @@ def _jobs(visitor: Visitor) -> Jobs:
 
 
 def _table(visitor: Visitor, state: TableState) -> TablePage:
-    return JobTable(visitor.services.database).page(
+    return JobTable(visitor.services.database, visitor.services.settings).page(
         visitor.project_id,
         state.filters,
         sort=state.sort,

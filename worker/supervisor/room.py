@@ -1,6 +1,7 @@
 """The free disk of a trainer: a job that would not fit is not started, and its user is told what it waits for."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from app.contract.errors import ErrorCode, JobError
@@ -29,13 +30,13 @@ def free_room(settings: Settings) -> Room | None:
         return None
 
 
-def tell_shortage(database: Database, devices: tuple[str, ...], room: Room) -> None:
+def tell_shortage(database: Database, devices: Collection[str], room: Room, labels: Collection[str] = ()) -> None:
     """Tell the jobs that would run here if there were room. Each is told once, so that looking again costs a read."""
     with database.reading() as session:
-        if not attempts.any_without_room(session, devices, room):
+        if not attempts.any_without_room(session, devices, room, labels):
             return
     with database.transaction() as session:
-        attempts.tell_without_room(session, devices, room, lambda job, to_store: _shortage(job, to_store, room))
+        attempts.tell_without_room(session, devices, room, lambda job, to_store: _shortage(job, to_store, room), labels)
 
 
 def _shortage(job: JobRow, to_store: int, room: Room) -> JobError:

@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -322,21 +322,28 @@ def claim_next(
     devices: tuple[str, ...],
     lease_seconds: float,
     *,
+    labels: Collection[str] = (),
     room: Room | None = None,
     max_running: int | None = None,
 ) -> tuple[JobRow, float] | None:
-    """The best job that fits us, and the monotonic time since when its lease counts; None where there is none. `room`
-    and `max_running` as in `attempts.claim`.
+    """The best job that fits us, and the monotonic time since when its lease counts; None where there is none. The
+    others as in `attempts.claim`.
 
     An error of the database means "do not run", even if the claim was made: the lease then runs out.
     """
     with database.reading() as session:
-        if not attempts.any_claimable(session, devices, room, max_running):
+        if not attempts.any_claimable(session, devices, room, max_running, labels):
             return None
     claimed_at = time.monotonic()
     with database.transaction() as session:
         job = attempts.claim(
-            session, owner=owner, devices=devices, lease_seconds=lease_seconds, room=room, max_running=max_running
+            session,
+            owner=owner,
+            devices=devices,
+            labels=labels,
+            lease_seconds=lease_seconds,
+            room=room,
+            max_running=max_running,
         )
     return None if job is None else (job, claimed_at)
 

@@ -108,11 +108,12 @@ class Trainer:
                 self.id,
                 devices,
                 self._settings.lease_seconds,
+                labels=self._settings.labels,
                 room=room,
                 max_running=self._settings.max_running_jobs,
             )
             if claimed is None and room is not None:
-                tell_shortage(self._database, devices, room)
+                tell_shortage(self._database, devices, room, self._settings.labels)
         except SQLAlchemyError as error:
             _log.warning("claim_failed", error=str(error))
             return False
@@ -196,6 +197,7 @@ class Trainer:
                 role="trainer",
                 queues=queues_of(self._device),
                 devices=[self._device],
+                labels=self._settings.labels,
                 address=None,
                 loaded=[],
                 at=now(session),

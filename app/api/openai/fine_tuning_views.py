@@ -76,6 +76,7 @@ class FineTuningJob(Contract):
     priority: int
     attempt: int
     queue_position: int | None
+    waiting_reason: str | None
 
 
 class FineTuningEvent(Contract):
@@ -150,7 +151,7 @@ def _hyperparameters(view: JobView) -> ToldHyperparameters:
 
 _SHARED = (
     "id", "metadata", "kind", "spec", "resolved", "progress", "metrics", "parent_model_id", "priority", "attempt",
-    "queue_position",
+    "queue_position", "waiting_reason",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from app.contract.base import Contract, PlainText
 from app.contract.inference import Operation
+from app.contract.labels import MAX_LABELS, Label
 from app.contract.specs.methods import TRAINING_DEFAULTS, FinetuneMethod, PretrainMethod
 from app.contract.specs.strategies import FullStrategy, Strategy
 from app.contract.specs.training import DATASET_ID_PATTERN, TrainingOptions
@@ -21,6 +22,14 @@ CHECKPOINT_PATTERN = rf"^(best|last|{STEP_PREFIX}[0-9]{{1,12}})$"
 class Resources(Contract):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     processes: Annotated[int, Field(ge=1, le=1)] = 1
+    labels: Annotated[
+        tuple[Label, ...],
+        Field(
+            strict=False,
+            max_length=MAX_LABELS,
+            description="Only a trainer that has all of them runs the job: words such as fast, or zone=eu.",
+        ),
+    ] = ()
     time_limit_seconds: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
         default=None,
         description="The job fails with time_limit, a last checkpoint kept, when it has run for so long: over all "

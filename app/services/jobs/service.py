@@ -3,7 +3,7 @@
 Nothing here runs a job. A change is committed before a trainer is told to look.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,7 +25,8 @@ from app.services.jobs.evaluation import plan_evaluation
 from app.services.jobs.lookup import job_of
 from app.services.jobs.model_jobs import PlannedModelJob
 from app.services.jobs.planning import Plan, plan
-from app.services.jobs.views import JobPage, JobView, view_of
+from app.services.jobs.standing import views_of
+from app.services.jobs.views import JobPage, JobView
 from app.services.paging import cut, id_before
 from app.services.quotas import check_queue, check_storage
 from app.services.webhooks import webhook_row
@@ -55,7 +56,7 @@ class Jobs:
         """
         with self.database.transaction() as session:
             row = insert_job(session, project_id, spec, self.settings)
-            [view], wanted = _views(session, [row]), self._queues(session, row)
+            [view], wanted = views_of(session, [row], self.settings.silence), self._queues(session, row)
             if record is not None:
                 record(session, view)
         self.dispatcher.wake(wanted)
@@ -66,12 +67,12 @@ class Jobs:
             before_id = id_before(cursor, "job")
             found = jobs.page(session, project_id, filters, before_id=before_id, limit=limit + 1)
             rows, next_cursor = cut(found, limit)
-            views = _views(session, rows)
+            views = views_of(session, rows, self.settings.silence)
         return JobPage(data=views, next_cursor=next_cursor)
 
     def get(self, project_id: str, job_id: str) -> JobView:
         with self.database.reading() as session:
-            return _views(session, [job_of(session, project_id, job_id)])[0]
+            return views_of(session, [job_of(session, project_id, job_id)], self.settings.silence)[0]
 
     def cancel(self, project_id: str, job_id: str) -> JobView:
         """At once where nobody runs the job; else its trainer is asked to. Repeating it changes nothing."""
@@ -97,7 +98,7 @@ class Jobs:
                 if move.to in usage.QUEUED:
                     check_queue(session, project_id, self.settings.max_queued_jobs)
                 apply(session, row, move)
-            [view] = _views(session, [row])
+            [view] = views_of(session, [row], self.settings.silence)
             wanted = self._queues(session, row) if move is not None else ()
         self.dispatcher.wake(wanted)
         return view
@@ -132,12 +133,6 @@ def apply(session: Session, row: JobRow, move: Move) -> None:
     stamps = {"queued_at": at} if move.to is JobStatus.QUEUED else {"finished_at": at} if move.to in TERMINAL else {}
     moved = jobs.transition(session, row.id, move.to, when={JobStatus(row.status)}, at=at, **(stamps | move.changes))
     assert moved, "the row is locked"
-
-
-def _views(session: Session, rows: Sequence[JobRow]) -> list[JobView]:
-    queued = [row.id for row in rows if row.status == JobStatus.QUEUED]
-    positions = jobs.queue_positions(session, queued) if queued else {}
-    return [view_of(row, positions.get(row.id)) for row in rows]
 
 
 def _planned(session: Session, project_id: str, spec: AnySpec, settings: Settings) -> JobRow:
@@ -195,6 +190,7 @@ def _row(project_id: str, spec: AnySpec, *, status: JobStatus, **columns: Any) -
         status=status.value,
         spec=spec.model_dump(mode="json"),
         dataset_id=spec.dataset,
+        labels=sorted({*spec.resources.labels}),
         priority=spec.priority,
         metrics={},
         traceparent=traces.current(),

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.contract.job import JobStatus
-from app.db import job_table, jobs
+from app.db import job_table
 from app.db.job_table import SortKey, TableFilters
 from app.db.session import Database
-from app.services.jobs.views import JobView, view_of
+from app.services.jobs.standing import views_of
+from app.services.jobs.views import JobView
+from app.settings import Settings
 
 __all__ = ["JobTable", "SortKey", "TableFilters", "TablePage"]
 
@@ -25,6 +26,7 @@ class TablePage:
 @dataclass(frozen=True, slots=True)
 class JobTable:
     database: Database
+    settings: Settings
 
     def page(
         self, project_id: str, filters: TableFilters, *, sort: SortKey, descending: bool, number: int, size: int
@@ -42,7 +44,5 @@ class JobTable:
             )
             counts = job_table.count(session, project_id, filters)
             methods = job_table.methods(session, project_id)
-            queued = [row.id for row in rows if row.status == JobStatus.QUEUED]
-            places = jobs.queue_positions(session, queued) if queued else {}
-        views = [view_of(row, places.get(row.id)) for row in rows]
+            views = views_of(session, rows, self.settings.silence)
         return TablePage(views, counts.matching, counts.by_status, methods)

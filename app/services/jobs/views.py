@@ -37,7 +37,8 @@ class JobView(Contract):
     was when the job first started, or of a batch prediction or an evaluation when it was asked for: `method` is that
     model's, and a step a record. A job of a sweep is one `fold` of a `trial`, both from 0, and has no model until one
     is asked for: promote one of its checkpoints. `attempt` counts starts. `queue_position` is 1 for the job that starts
-    next, and null for one that is not queued. `error` tells why a job failed, or what holds a queued one back until it
+    next, and null for one that is not queued. `waiting_reason` tells what a queued one asks for
+    and no live trainer has. `error` tells why a job failed, or what holds a queued one back until it
     is mended.
     """
 
@@ -64,6 +65,7 @@ class JobView(Contract):
     metadata: dict[str, str]
     attempt: int
     queue_position: int | None
+    waiting_reason: str | None
     progress: JobProgress
     metrics: dict[str, float] = Field(description="The latest value of each metric.")
     error: JobError | None
@@ -78,7 +80,7 @@ class JobPage(Contract):
     next_cursor: str | None
 
 
-def view_of(row: JobRow, queue_position: int | None) -> JobView:
+def view_of(row: JobRow, queue_position: int | None = None, waiting_reason: str | None = None) -> JobView:
     return JobView.model_validate(
         {name: getattr(row, name) for name in _PLAIN}
         | {
@@ -87,6 +89,7 @@ def view_of(row: JobRow, queue_position: int | None) -> JobView:
             "parent": row.parent_ref,
             "metadata": row.job_metadata,
             "queue_position": queue_position,
+            "waiting_reason": waiting_reason,
             "progress": JobProgress.model_validate(row.progress),
             "error": row.error and JobError.model_validate(row.error, strict=False),
         }

@@ -92,6 +92,7 @@ function showNotes() {
     );
   }
   if (job.status === "waiting") notes.push(h("p", { class: "note" }, "It waits for its parent to finish."));
+  if (job.waiting_reason) notes.push(h("p", { class: "note warn" }, job.waiting_reason));
   if (job.queue_position) notes.push(h("p", { class: "note" }, `It is number ${job.queue_position} in the queue. `, h("a", { href: "/workers" }, "Which workers are alive?")));
   if (job.attempt > 1) notes.push(h("p", { class: "note warn" }, `This is attempt ${job.attempt}: it went on from what was kept last.`));
   byId("notes").replaceChildren(...notes);

@@ -28,6 +28,7 @@ def three(database: Database, settings: Settings) -> None:
                 role=role,
                 queues=["cpu"] if role == "trainer" else [],
                 devices=["cpu"],
+                labels=["fast", "zone=eu"] if role == "trainer" else [],
                 address=None,
                 loaded=loaded,
                 at=now(session) - timedelta(seconds=missed * settings.heartbeat_seconds),
@@ -51,6 +52,7 @@ def test_each_worker_tells_its_state_and_what_it_does(client: TestClient, databa
         ["cpu"],
         ["cpu"],
     )
+    assert (trainer["labels"], replica["labels"]) == (["fast", "zone=eu"], [])
     assert (trainer["jobs"], trainer["num_jobs"]) == ([queued.id], 1)
     assert trainer["version"] == client.get("/v1/version").json()["version"]
     assert (dead["state"], dead["jobs"]) == ("silent", [])
@@ -96,6 +98,7 @@ def test_the_page_names_the_jobs_and_tells_who_is_silent(client: TestClient, dat
     assert "1 of other projects" in text
     assert text.index(TRAINER) < text.index(DEAD), "those that live come first"
     assert text.count("1 alive") == 2
+    assert text.count("fast, zone=eu") == 2
 
 
 def test_a_key_is_needed_where_there_is_one(client: TestClient, database: Database) -> None:
@@ -111,8 +114,17 @@ def test_a_worker_of_an_older_version_is_shown_without_a_name(client: TestClient
     with database.transaction() as session:
         at = now(session)
         session.add(
-            WorkerRow(id=TRAINER, role="trainer", queues=[], devices=[], loaded=[], started_at=at, heartbeat_at=at)
+            WorkerRow(
+                id=TRAINER,
+                role="trainer",
+                queues=[],
+                devices=[],
+                labels=None,
+                loaded=[],
+                started_at=at,
+                heartbeat_at=at,
+            )
         )
     (row,) = client.get("/v1/workers").json()["data"]
-    assert (row["name"], row["version"], row["state"]) == (None, None, "live")
+    assert (row["name"], row["version"], row["labels"], row["state"]) == (None, None, [], "live")
     assert TRAINER in client.get("/workers").text

@@ -83,6 +83,18 @@ def test_two_slots_run_two_jobs_at_a_time(
     assert traced(trace) == {("start", ids[0], 1): 1, ("start", ids[1], 1): 1}
 
 
+def test_a_trainer_leaves_jobs_to_those_that_have_their_labels(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer
+) -> None:
+    start_trainer(labels=("zone=eu",))
+    elsewhere = training_jobs.submit(steps=2, labels=("zone=us",))
+    here = training_jobs.submit(steps=2, labels=("zone=eu",))
+    training_jobs.wait_for(here, JobStatus.SUCCEEDED)
+    assert training_jobs.get(elsewhere).status == JobStatus.QUEUED
+    start_trainer(labels=("fast", "zone=us"))
+    training_jobs.wait_for(elsewhere, JobStatus.SUCCEEDED)
+
+
 def test_a_pause_keeps_a_checkpoint_and_a_resumed_job_goes_on_from_it(
     training_jobs: TrainingJobs, start_trainer: StartTrainer, database: Database
 ) -> None:

@@ -97,7 +97,9 @@ def test_a_deleted_job_is_nowhere(deletion: JobDeletion, ended: JobRow, database
         with pytest.raises(NotFound):
             again(PROJECT, ended.id)
     assert jobs.page(PROJECT, JobFilters(), None, 20).data == []
-    table = JobTable(database).page(PROJECT, TableFilters(), sort="created", descending=True, number=1, size=20)
+    table = JobTable(database, Settings()).page(
+        PROJECT, TableFilters(), sort="created", descending=True, number=1, size=20
+    )
     assert (table.total, table.jobs) == (0, [])
 
 
