@@ -411,6 +411,7 @@ class MethodView(View):
     architectures: tuple[Json, ...]
     dataset_kinds: Json
     augmentations: Json
+    metrics: tuple[str, ...]
     parents: Json | None
     defaults: Json
     schema_url: str

@@ -1,6 +1,7 @@
 """Which data and which parents each method takes. One table, for the API, the docs and the tests."""
 
 from enum import StrEnum
+from typing import Literal
 
 from app.contract.base import Contract
 from app.contract.model_folder import BodyDescription, Granularity, InputKind
@@ -13,15 +14,31 @@ class MethodTraits(Contract):
 
     A fine-tune takes a parent whose body reads one of these inputs at one of `granularities`; and where it inherits
     more than the body, one that was last trained by one of `parent_methods`. `augmentations` are those fields of
-    `training.augmentation` that leave an example's answer true.
+    `training.augmentation` that leave an example's answer true. `metrics` are what an evaluation measures beside the
+    loss; `span_f1` only where tags mark spans.
     """
 
     dataset_kinds: dict[InputKind, str]
     granularities: frozenset[Granularity] = frozenset(Granularity)
     parent_methods: frozenset[str] | None = None
     augmentations: frozenset[str] = frozenset()
+    metrics: frozenset[str] = frozenset()
 
 
+VALIDATION_LOSS = "validation_loss"
+Goal = Literal["minimize", "maximize"]
+#: What is better of each metric that some method measures.
+GOALS: dict[str, Goal] = {
+    VALIDATION_LOSS: "minimize",
+    "accuracy": "maximize",
+    "bits_per_character": "minimize",
+    "macro_f1": "maximize",
+    "masked_accuracy": "maximize",
+    "most_frequent_token_accuracy": "maximize",
+    "r2": "maximize",
+    "rmse": "minimize",
+    "span_f1": "maximize",
+}
 #: What `training.augmentation` can do to an example, by what that is.
 AUGMENTATIONS: dict[InputKind, frozenset[str]] = {
     InputKind.TEXT: frozenset({"token_dropout"}),
@@ -33,24 +50,27 @@ _ALL_AUGMENTATIONS = frozenset().union(*AUGMENTATIONS.values())
 _MOVEMENTS = frozenset({"shift_pixels", "crop_area"})
 
 
-def _continued(
-    method: str, dataset_kinds: dict[InputKind, str], augmentations: frozenset[str] = frozenset()
-) -> MethodTraits:
-    """Of a pretraining method that goes on from a parent of its own kind."""
-    return MethodTraits(dataset_kinds=dataset_kinds, parent_methods=frozenset({method}), augmentations=augmentations)
-
-
 _EXAMPLES = {InputKind.FEATURES: "vectors", InputKind.IMAGE: "images"}
-
+_TEXT = {InputKind.TEXT: "text"}
+#: Pretraining methods with which a fine-tune goes on from a parent of the same one.
+_CONTINUED = {
+    "causal_language_model": MethodTraits(dataset_kinds=_TEXT, metrics=frozenset({"bits_per_character"})),
+    "masked_language_model": MethodTraits(
+        dataset_kinds=_TEXT, metrics=frozenset({"masked_accuracy", "most_frequent_token_accuracy"})
+    ),
+    "word2vec": MethodTraits(dataset_kinds=_TEXT),
+    "autoencoder": MethodTraits(dataset_kinds=_EXAMPLES, augmentations=_MOVEMENTS),
+    "gan": MethodTraits(dataset_kinds=_EXAMPLES),
+}
+_REGRESSION_METRICS = frozenset({"rmse", "r2"})
+_TAG_METRICS = frozenset({"accuracy", "span_f1"})
 
 METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
-    ("pretrain", "causal_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
-    ("pretrain", "masked_language_model"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
-    ("pretrain", "word2vec"): MethodTraits(dataset_kinds={InputKind.TEXT: "text"}),
-    ("pretrain", "autoencoder"): MethodTraits(dataset_kinds=_EXAMPLES, augmentations=_MOVEMENTS),
-    ("pretrain", "gan"): MethodTraits(dataset_kinds=_EXAMPLES),
+    **{("pretrain", name): traits for name, traits in _CONTINUED.items()},
     ("pretrain", "regression"): MethodTraits(
-        dataset_kinds={InputKind.FEATURES: "scored_vectors"}, augmentations=_ALL_AUGMENTATIONS
+        dataset_kinds={InputKind.FEATURES: "scored_vectors"},
+        augmentations=_ALL_AUGMENTATIONS,
+        metrics=_REGRESSION_METRICS,
     ),
     ("finetune", "classification"): MethodTraits(
         dataset_kinds={
@@ -59,30 +79,33 @@ METHOD_TRAITS: dict[MethodKey, MethodTraits] = {
             InputKind.IMAGE: "labeled_images",
         },
         augmentations=_ALL_AUGMENTATIONS,
+        metrics=frozenset({"accuracy", "macro_f1"}),
     ),
     ("finetune", "sequence_labeling"): MethodTraits(
         dataset_kinds={InputKind.TEXT: "tagged_tokens"},
         granularities=frozenset({Granularity.TOKENS}),
         augmentations=_ALL_AUGMENTATIONS,
+        metrics=_TAG_METRICS,
     ),
     ("finetune", "semantic_role_labeling"): MethodTraits(
         dataset_kinds={InputKind.TEXT: "semantic_roles"},
         granularities=frozenset({Granularity.TOKENS}),
         augmentations=_ALL_AUGMENTATIONS,
+        metrics=_TAG_METRICS,
     ),
     ("finetune", "regression"): MethodTraits(
         dataset_kinds={InputKind.TEXT: "scored_text", InputKind.FEATURES: "scored_vectors"},
         augmentations=_ALL_AUGMENTATIONS,
+        metrics=_REGRESSION_METRICS,
     ),
     ("finetune", "instruction_tuning"): MethodTraits(
         dataset_kinds={InputKind.TEXT: "instructions"},
         parent_methods=frozenset({"causal_language_model", "instruction_tuning"}),
     ),
-    ("finetune", "causal_language_model"): _continued("causal_language_model", {InputKind.TEXT: "text"}),
-    ("finetune", "masked_language_model"): _continued("masked_language_model", {InputKind.TEXT: "text"}),
-    ("finetune", "word2vec"): _continued("word2vec", {InputKind.TEXT: "text"}),
-    ("finetune", "autoencoder"): _continued("autoencoder", _EXAMPLES, _MOVEMENTS),
-    ("finetune", "gan"): _continued("gan", _EXAMPLES),
+    **{
+        ("finetune", name): traits.model_copy(update={"parent_methods": frozenset({name})})
+        for name, traits in _CONTINUED.items()
+    },
 }
 
 #: Architectures read these inputs.
@@ -135,6 +158,10 @@ def fits(method: MethodKey, body: BodyDescription, parent_method: str) -> bool:
 def augmentations(method: MethodKey, read: InputKind) -> frozenset[str]:
     """The fields of `training.augmentation` that a job of this method takes on such examples."""
     return METHOD_TRAITS[method].augmentations & AUGMENTATIONS[read]
+
+
+def metrics_of(method: MethodKey) -> list[str]:
+    return [VALIDATION_LOSS, *sorted(METHOD_TRAITS[method].metrics)]
 
 
 def dataset_fits(wanted_kind: str, actual_kind: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 from pydantic import create_model
 
 from app.contract.base import Contract
-from app.contract.compatibility import ARCHITECTURE_INPUTS, METHOD_TRAITS, MethodKey, augmentations
+from app.contract.compatibility import ARCHITECTURE_INPUTS, METHOD_TRAITS, MethodKey, augmentations, metrics_of
 from app.contract.errors import NotFound
 from app.contract.model_folder import Granularity, InputKind
 from app.contract.specs import FinetuneSpec, PretrainSpec
@@ -41,7 +41,7 @@ class ParentsView(Contract):
 class MethodView(Contract):
     """`dataset_kinds`: for each input, the kind of data set that teaches the method on it. `defaults`: what a job has
     where its body is silent. `parents` is null for a pretraining, which has none. `augmentations`: for each input, the
-    fields of `training.augmentation` that fit.
+    fields of `training.augmentation` that fit. `metrics`: what an evaluation in training measures.
     """
 
     kind: Literal["pretrain", "finetune"]
@@ -50,6 +50,7 @@ class MethodView(Contract):
     architectures: list[ArchitectureView]
     dataset_kinds: dict[InputKind, str]
     augmentations: dict[InputKind, list[str]]
+    metrics: list[str]
     parents: ParentsView | None
     defaults: dict[str, Any]
     schema_url: str
@@ -93,6 +94,7 @@ def _view(key: MethodKey) -> MethodView:
         architectures=[_architecture(each) for each in architectures_of(method)],
         dataset_kinds=traits.dataset_kinds,
         augmentations={read: sorted(augmentations(key, read)) for read in traits.dataset_kinds},
+        metrics=metrics_of(key),
         parents=parents if kind == "finetune" else None,
         defaults=_example(kind, type_).model_dump(mode="json", exclude={"kind", *_PLACEHOLDERS}),
         schema_url=f"/v1/methods/{kind}/{type_}/schema",

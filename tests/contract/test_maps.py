@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from app.contract.compatibility import AUGMENTATIONS, METHOD_TRAITS, MethodKey
+from app.contract.compatibility import AUGMENTATIONS, GOALS, METHOD_TRAITS, MethodKey, metrics_of
 from app.contract.specs.job import PretrainSpec
 from app.contract.specs.methods import TRAINING_DEFAULTS, FinetuneMethod, PretrainMethod
 from app.contract.specs.tokenizers import TokenizerSpec
@@ -55,6 +55,10 @@ def test_every_architecture_and_every_tokenizer_is_in_the_suite(tmp_path: Path) 
 )
 def test_every_method_is_in_every_map(keys: Iterable[MethodKey]) -> None:
     assert set(keys) == METHODS
+
+
+def test_of_every_metric_it_is_known_what_is_better() -> None:
+    assert set(GOALS) == {name for method in METHODS for name in metrics_of(method)}
 
 
 def test_every_augmentation_fits_some_input_and_some_method() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from app.contract.compatibility import MethodKey, metrics_of
 from app.contract.messages import Assignment, ReportLine
 from app.contract.model_folder import OUR_MODEL_TYPE
 from app.contract.tensors import has_stock_form
@@ -41,6 +42,13 @@ def test_what_training_lowers_falls(case: Case, tmp_path: Path) -> None:
     losses = [value for (name, _), value in sorted(metrics.items(), key=lambda item: item[0][1]) if name == case.falls]
     third = len(losses) // 3
     assert sum(losses[-third:]) < 0.9 * sum(losses[:third])
+
+
+@pytest.mark.parametrize("key", CASES, ids="-".join)
+def test_it_measures_what_the_table_tells(key: MethodKey, tmp_path: Path) -> None:
+    measured = prepared(CASES[key].assignment(tmp_path)).evaluate()
+
+    assert sorted(measured) == sorted(metrics_of(key))
 
 
 @every_method

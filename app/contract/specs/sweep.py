@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from app.contract.base import Contract, PlainText
+from app.contract.compatibility import GOALS, VALIDATION_LOSS, Goal
 from app.contract.specs.job import TrainingSpec
 
 MAX_TRIALS = 1_000
@@ -103,8 +104,15 @@ Path = Annotated[PlainText, Field(min_length=1, max_length=200)]
 class Objective(Contract):
     """What a trial is judged by: the metric at its best checkpoint, which is the one of the lowest validation loss."""
 
-    metric: Annotated[PlainText, Field(min_length=1, max_length=64)] = "validation_loss"
-    goal: Literal["minimize", "maximize"] = "minimize"
+    metric: Annotated[PlainText, Field(min_length=1, max_length=64)] = VALIDATION_LOSS
+    goal: Annotated[Goal, Field(description="Where it is left out: whichever is better of the metric.")] = "minimize"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _better_of_the_metric(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "goal" not in given:
+            return given | {"goal": GOALS.get(str(given.get("metric")), "minimize")}
+        return given
 
 
 class SuccessiveHalving(Contract):

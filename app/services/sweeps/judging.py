@@ -7,14 +7,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.contract.compatibility import VALIDATION_LOSS
 from app.contract.errors import ErrorCode, JobError
 from app.contract.job import Fault, JobStatus
 from app.contract.messages import Resolved
 from app.contract.specs.sweep import SweepSpec
 from app.db import sweeps
 from app.db.tables import JobRow
-
-VALIDATION_LOSS = "validation_loss"
 
 
 class NotMeasured(Exception):

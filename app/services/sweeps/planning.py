@@ -8,6 +8,7 @@ from itertools import permutations
 
 from sqlalchemy.orm import Session
 
+from app.contract.compatibility import metrics_of
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
 from app.contract.specs.job import FinetuneSpec
 from app.contract.specs.sweep import MAX_JOBS, MAX_TRIALS, SweepSpec
@@ -33,6 +34,7 @@ def plan_sweep(session: Session, project_id: str, spec: SweepSpec, settings: Set
     _check_paths(spec)
     _check_numbers(spec)
     _check_validation(spec)
+    _check_metric(spec)
     finalize = spec.finalized
     if finalize is not None and finalize.alias is not None:
         check_alias(finalize.alias)
@@ -92,6 +94,12 @@ def _check_validation(spec: SweepSpec) -> None:
             "a validation_dataset, or folds.",
             "job.training.validation_fraction",
         )
+
+
+def _check_metric(spec: SweepSpec) -> None:
+    metric, method = spec.objective.metric, (spec.job.kind, spec.job.method.type)
+    if metric not in (known := metrics_of(method)) and not spec.search.keys() & {"method", "method.type"}:
+        raise _wrong(f"{method[1]} measures no {metric!r}. Give one of {', '.join(known)}.", "objective.metric")
 
 
 def _plan_template(session: Session, project_id: str, spec: SweepSpec, settings: Settings) -> None:

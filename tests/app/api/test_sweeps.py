@@ -239,6 +239,8 @@ def searching(path: str, **search: Any) -> dict[str, Any]:
         (searching(RATE, type="uniform", low=1, high=0.1), f"search.{RATE}", "low 1.0 is not below high 0.1"),
         (searching(RATE, type="gauss"), f"search.{RATE}.type", "gauss"),
         ({"search": {}}, "search", "at least 1"),
+        ({"objective": {"metric": "f1"}}, "objective.metric", "measures no 'f1'. Give one of validation_loss."),
+        ({"objective": {"metric": 7}}, "objective.metric", "a valid string"),
     ],
 )  # fmt: skip
 def test_what_no_trial_could_run_is_refused(

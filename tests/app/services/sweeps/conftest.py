@@ -50,7 +50,7 @@ class SweepBench:
     controller: SweepController
     jobs: Jobs
     loss: Loss = log_distance
-    dataset_kind: str = "vectors"
+    dataset_kind: str = "scored_vectors"
     trained: list[str] = field(default_factory=list)
 
     def body(self, **fields: Any) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class SweepBench:
         job = {
             "kind": "pretrain",
             "dataset": dataset.id,
-            "method": {"type": "autoencoder"},
+            "method": {"type": "regression"},
             "training": {"duration": {"steps": STEPS}},
         }
         search = {RATE: {"type": "log_uniform", "low": 1e-5, "high": 1e-1}}
@@ -115,8 +115,8 @@ class SweepBench:
             failed = any(map(math.isnan, losses.values()))
             validates = resolved.num_validation_examples > 0
             for step, loss in losses.items() if validates and not failed else ():
-                metrics.upsert(session, row.id, step, {"validation_loss": loss, "accuracy": 1 - loss / 100})
-            row.metrics = {"validation_loss": 0.5, "accuracy": 0.5}
+                metrics.upsert(session, row.id, step, {"validation_loss": loss, "r2": 1 - loss / 100})
+            row.metrics = {"validation_loss": 0.5, "r2": 0.5}
             row.progress = {"step": last, "total_steps": resolved.total_steps}
             error = JobError(code=ErrorCode.LOSS_NOT_FINITE, message="It became NaN.", fault=Fault.USER)
             outcome = AttemptOutcome.PAUSED if pause else AttemptOutcome.SUCCEEDED

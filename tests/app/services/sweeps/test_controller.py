@@ -116,12 +116,13 @@ def test_folds_are_jobs_and_their_mean_counts(bench: SweepBench) -> None:
 
 
 def test_a_sweep_that_maximises_takes_the_highest_at_the_lowest_loss(bench: SweepBench) -> None:
-    view = bench.run(bench.create(trials=4, max_parallel=4, objective={"metric": "accuracy", "goal": "maximize"}).id)
+    view = bench.run(bench.create(trials=4, max_parallel=4, objective={"metric": "r2"}).id)
 
     means = [trial.mean for trial in view.trials if trial.mean is not None]
     assert view.best is not None
     assert view.best.mean == max(means)
-    assert "accuracy" in view.reason
+    assert view.spec["objective"]["goal"] == "maximize"
+    assert "r2" in view.reason
 
 
 def test_a_trial_that_fails_is_told_and_the_others_go_on(bench: SweepBench) -> None:
@@ -151,10 +152,11 @@ def test_a_sweep_whose_trials_all_fail_fails_with_the_first_error(bench: SweepBe
 
 
 def test_a_metric_that_nobody_measures_is_named_with_those_that_are(bench: SweepBench) -> None:
-    view = bench.run(bench.create(trials=1, objective={"metric": "f1"}).id)
+    search = {"method": {"type": "categorical", "choices": [{"type": "regression"}]}}
+    view = bench.run(bench.create(search=search, trials=1, objective={"metric": "f1"}).id)
 
     assert view.status is SweepStatus.FAILED
-    assert "measures no 'f1'; it measures accuracy, validation_loss." in view.reason
+    assert "measures no 'f1'; it measures r2, validation_loss." in view.reason
 
 
 def test_trials_halve_from_rung_to_rung_on_one_schedule(bench: SweepBench) -> None:
