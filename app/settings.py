@@ -63,7 +63,9 @@ class Settings(BaseSettings):
     )
 
     # trainer
-    slots: int = Field(default=1, description="Jobs that one trainer runs at a time.")
+    slots: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Jobs that one trainer runs at a time; default: one for each GPU, or one."
+    )
     max_running_jobs: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Of one project at all trainers together; further ones stay queued."
     )

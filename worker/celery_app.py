@@ -20,7 +20,7 @@ from app.logging import configure_logging
 from app.settings import Settings
 from app.tracing import traces
 from worker.supervisor.child import TRAINING_COMMAND
-from worker.supervisor.device import detect_device, queues_of
+from worker.supervisor.device import detect_device, num_slots, queues_of
 from worker.supervisor.tasks import register_tasks
 from worker.supervisor.trainer import Trainer
 
@@ -37,7 +37,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     queues = queues_of(detect_device(settings.device))
     return {
         "worker_pool": "threads",
-        "worker_concurrency": settings.slots,
+        "worker_concurrency": num_slots(settings),
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,

@@ -31,7 +31,9 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port; 0 for any free one (8080).")] = None,
     data_dir: DataDir = None,
-    slots: Annotated[int | None, typer.Option(min=1, help="Jobs that train at a time (1).")] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Jobs that train at a time (one for each GPU, or 1).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON once it answers, and no more.")] = False,
 ) -> None:
     """Run the whole service on this machine: api, trainer, inference and a broker. Ctrl-C stops it."""

@@ -117,16 +117,20 @@ def _clock(database: Database) -> datetime:
 
 def _environment(settings: Settings, api_port: int, inference_port: int) -> dict[str, str]:
     """Ours, with what was given as an option; the token is new at each start and never leaves the machine."""
-    return dict(os.environ) | {
-        "PRETUNE_DATA_DIR": str(settings.data_dir.absolute()),
-        "PRETUNE_HOST": settings.host,
-        "PRETUNE_PORT": str(api_port),
-        "PRETUNE_SLOTS": str(settings.slots),
-        "PRETUNE_INFERENCE_HOST": "127.0.0.1",
-        "PRETUNE_INFERENCE_PORT": str(inference_port),
-        "PRETUNE_INTERNAL_TOKEN": secrets.token_urlsafe(32),
-        "PYTHONUNBUFFERED": "1",
-    }
+    slots = {} if settings.slots is None else {"PRETUNE_SLOTS": str(settings.slots)}
+    return (
+        dict(os.environ)
+        | slots
+        | {
+            "PRETUNE_DATA_DIR": str(settings.data_dir.absolute()),
+            "PRETUNE_HOST": settings.host,
+            "PRETUNE_PORT": str(api_port),
+            "PRETUNE_INFERENCE_HOST": "127.0.0.1",
+            "PRETUNE_INFERENCE_PORT": str(inference_port),
+            "PRETUNE_INTERNAL_TOKEN": secrets.token_urlsafe(32),
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
 
 
 def _inference_threads(settings: Settings) -> int:

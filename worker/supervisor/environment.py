@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from app.settings import Settings
-from worker.supervisor.device import detect_device
+from worker.supervisor.device import detect_device, num_slots
 
 ALLOWED_NAMES = frozenset({"CC", "CXX", "HOME", "LANG", "PATH", "TERM", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"})
 ALLOWED_PREFIXES = ("CUDA", "CUDNN", "GOMP_", "KMP_", "LC_", "LD_", "MALLOC_", "MKL_", "NCCL_", "NVIDIA_", "OMP_",
@@ -22,7 +22,8 @@ INDUCTOR = "inductor"
 YIELDING = {"GOMP_SPINCOUNT": "10000"}
 
 
-def training_environment(settings: Settings) -> dict[str, str]:
+def training_environment(settings: Settings, gpu: str | None = None) -> dict[str, str]:
+    """`gpu` is the one that the process sees; None: all that the trainer does."""
     kept = YIELDING | {name: value for name, value in os.environ.items() if _is_allowed(name)}
     threads = str(threads_of_one(settings))
     made = {
@@ -33,12 +34,14 @@ def training_environment(settings: Settings) -> dict[str, str]:
     }
     if detect_device(settings.device) == "cpu":
         made["CUDA_VISIBLE_DEVICES"] = ""
+    elif gpu is not None:
+        made["CUDA_VISIBLE_DEVICES"] = gpu
     return kept | made
 
 
 def threads_of_one(settings: Settings) -> int:
     """CPU threads of one training process: as set, or an equal share of the cores we may use."""
-    return settings.threads or max(1, usable_cores() // settings.slots)
+    return settings.threads or max(1, usable_cores() // num_slots(settings))
 
 
 def usable_cores() -> int:

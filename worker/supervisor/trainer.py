@@ -4,6 +4,7 @@ Threads: `poll-N` look for work that no message told of; `upkeep` says that we l
 `sweeper` those that take long.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +24,9 @@ from app.settings import Settings
 from app.storage import open_store
 from worker.cache import Cache
 from worker.supervisor.child import TRAINING_COMMAND, ChildOptions, TrainingChild, start_child
-from worker.supervisor.device import claimable_devices, detect_device, queues_of
+from worker.supervisor.device import claimable_devices, detect_device, gpus_of, num_slots, queues_of
 from worker.supervisor.environment import source_root, training_environment
+from worker.supervisor.places import Places
 from worker.supervisor.room import free_room, tell_shortage
 from worker.supervisor.runner import Runner, claim_next
 from worker.supervisor.scratch import Scratch
@@ -49,32 +51,25 @@ class Trainer:
         self._store = open_store(settings)
         self._scratch = Scratch(settings.scratch_dir, self.id)
         self._starter = ChildStarter()
-        self._options = ChildOptions(
-            command, training_environment(settings), source_root(), settings.training_memory_bytes
-        )
+        self._command = command
+        self._num_slots = num_slots(settings)
         self._shutdown = threading.Event()
         self._stopped = False
         self._sweeps = SweepController(self._database, self._store, settings, self._shutdown.is_set)
         self._housekeeping = self._duties((*prompt_duties(settings), sweep_duty(self._sweeps, settings)))
         self._collecting = self._duties(slow_duties(self._store, settings, self._shutdown.is_set))
-        self._spares = Spares(self._start_child, settings.slots)
-        self._runner = Runner(
-            settings=settings,
-            database=self._database,
-            store=self._store,
-            spares=self._spares,
-            scratch=self._scratch,
-            shutdown=self._shutdown,
-            settled=self._settled,
-        )
-        self._slots = Slots(settings.slots, self._run_next, self._shutdown)
+        self._gpus = gpus_of(self._device)
+        self._runners = [self._runner(gpu) for gpu in self._gpus or (None,)]
+        self._places = Places(self._runners)
+        self._slots = Slots(self._num_slots, self._run_next, self._shutdown)
         self._threads = [self._thread("upkeep", self._upkeep), self._thread("sweeper", self._sweep)]
-        self._threads += [self._thread(f"poll-{number}", self._poll) for number in range(settings.slots)]
+        self._threads += [self._thread(f"poll-{number}", self._poll) for number in range(self._num_slots)]
 
     def start(self) -> None:
         """Warm the spare processes, and begin to look for work."""
-        _log.info("trainer_started", worker_id=self.id, device=self._device, slots=self._settings.slots)
-        self._spares.refill()
+        _log.info("trainer_started", worker_id=self.id, device=self._device, gpus=self._gpus, slots=self._num_slots)
+        for runner in self._runners:
+            runner.spares.refill()
         for thread in self._threads:
             thread.start()
 
@@ -95,12 +90,17 @@ class Trainer:
         for thread in self._threads:
             thread.join()
         self._slots.drain()
-        self._spares.close()
+        for runner in self._runners:
+            runner.spares.close()
         self._dispatcher.close()
         self._scratch.close()
         self._database.dispose()
 
     def _run_next(self) -> bool:
+        with self._places.one() as runner:
+            return self._run_next_by(runner)
+
+    def _run_next_by(self, runner: Runner) -> bool:
         devices, room = claimable_devices(self._device), free_room(self._settings)
         try:
             claimed = claim_next(
@@ -120,7 +120,7 @@ class Trainer:
         if claimed is None:
             return False
         try:
-            self._runner.run(*claimed)
+            runner.run(*claimed)
         except Exception:  # noqa: BLE001  the edge of a slot, which outlives whatever breaks one attempt
             _log.exception("attempt_abandoned", job_id=claimed[0].id)
             return False
@@ -142,8 +142,24 @@ class Trainer:
                 return
         self._housekeeping.wake(self._sweeps.round())
 
-    def _start_child(self) -> TrainingChild:
-        return start_child(self._starter, self._options, self._scratch.new_log())
+    def _runner(self, gpu: str | None) -> Runner:
+        """Its jobs run on one GPU, or on what there is where none is named."""
+        settings = self._settings
+        environment = training_environment(settings, gpu)
+        options = ChildOptions(self._command, environment, source_root(), settings.training_memory_bytes)
+
+        def start() -> TrainingChild:
+            return start_child(self._starter, options, self._scratch.new_log())
+
+        return Runner(
+            settings=settings,
+            database=self._database,
+            store=self._store,
+            spares=Spares(start, math.ceil(self._num_slots / max(1, len(self._gpus)))),
+            scratch=self._scratch,
+            shutdown=self._shutdown,
+            settled=self._settled,
+        )
 
     def _poll(self) -> None:
         while not self._shutdown.wait(self._settings.idle_poll_seconds):

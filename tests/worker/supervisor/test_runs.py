@@ -11,7 +11,7 @@ from app.db.session import Database
 from app.db.tables import MetricRow
 from app.settings import Settings
 from tests.support.scripted_training import weights_after
-from tests.support.training_jobs import TrainingJobs, traced
+from tests.support.training_jobs import TrainingJobs, traced, traced_pids
 from tests.support.waiting import wait_until
 from tests.worker.supervisor.conftest import StartTrainer
 from worker.supervisor.overfitting import OverfittingReport
@@ -81,6 +81,25 @@ def test_two_slots_run_two_jobs_at_a_time(
         training_jobs.wait_for_step(job_id, 1)
     assert training_jobs.get(ids[2]).status == JobStatus.QUEUED
     assert traced(trace) == {("start", ids[0], 1): 1, ("start", ids[1], 1): 1}
+
+
+@pytest.mark.databases("sqlite")
+def test_each_of_two_jobs_at_a_time_sees_a_gpu_of_its_own(
+    training_jobs: TrainingJobs, start_trainer: StartTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a process would find on a GPU is not tried here: which one it is told to use is."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    trace = tmp_path / "trace"
+    ids = [training_jobs.submit(steps=500, step_seconds=0.02, trace=trace) for _ in range(2)]
+    start_trainer(device="cuda", slots=None)
+    for job_id in ids:
+        training_jobs.wait_for_step(job_id, 1)
+    environments = [Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in traced_pids(trace)]
+    told = {line for environment in environments for line in environment if line.startswith(b"CUDA_VISIBLE_DEVICES")}
+    assert told == {b"CUDA_VISIBLE_DEVICES=GPU-a", b"CUDA_VISIBLE_DEVICES=GPU-b"}
+    for job_id in ids:
+        training_jobs.request_stop(job_id, "cancel")
+        training_jobs.wait_for(job_id, JobStatus.CANCELLED)
 
 
 def test_a_trainer_leaves_jobs_to_those_that_have_their_labels(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from worker.supervisor.device import claimable_devices, detect_device, queues_of
+from worker.supervisor.device import _all_gpus, claimable_devices, detect_device, gpus_of, num_slots, queues_of
 from worker.supervisor.environment import training_environment
+from worker.supervisor.places import Places
 from worker.supervisor.scratch import Scratch
 from worker.supervisor.slots import Slots
 
@@ -33,6 +34,7 @@ def test_no_address_and_no_key_of_ours_reaches_a_training_process(
     assert made["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "cache" / "compiled" / "inductor")
     assert "CUDA_VISIBLE_DEVICES" not in made
     assert training_environment(Settings(device="cpu"))["CUDA_VISIBLE_DEVICES"] == ""
+    assert training_environment(Settings(device="cuda"), "GPU-b")["CUDA_VISIBLE_DEVICES"] == "GPU-b"
 
 
 def test_the_cores_are_shared_between_slots(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +50,45 @@ def test_a_trainer_with_a_gpu_runs_everything_and_hears_of_everything(monkeypatc
     assert set(claimable_devices("cuda")) == {"auto", "cpu", "cuda"}
     assert set(claimable_devices("cpu")) == {"auto", "cpu"}
     assert (set(queues_of("cuda")), set(queues_of("cpu"))) == ({"gpu", "cpu"}, {"cpu"})
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus", "slots"),
+    [
+        (None, ("GPU-a", "GPU-b"), 2),
+        ("3", ("3",), 1),
+        ("GPU-b, MIG-c,1", ("GPU-b", "MIG-c", "1"), 3),
+        ("", (), 1),
+    ],
+)
+def test_a_trainer_has_a_slot_for_each_gpu_that_it_may_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, visible: str | None, gpus: tuple[str, ...], slots: int
+) -> None:
+    """No GPU is here: a program that answers as nvidia-smi does stands for the driver."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho GPU-a\necho GPU-b\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("worker.supervisor.device.LIST_GPUS", (str(program),))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    _all_gpus.cache_clear()
+    try:
+        assert gpus_of("cuda") == gpus
+        assert (num_slots(Settings(device="cuda")), num_slots(Settings(device="cuda", slots=5))) == (slots, 5)
+        assert (gpus_of("cpu"), num_slots(Settings(device="cpu"))) == ((), 1)
+    finally:
+        _all_gpus.cache_clear()
+
+
+def test_a_place_is_lent_to_as_few_as_can_be() -> None:
+    places = Places(["GPU-a", "GPU-b"])
+    with places.one() as first, places.one() as second:
+        assert (first, second) == ("GPU-a", "GPU-b")
+        with places.one() as third:
+            assert third == "GPU-a"
+    with places.one() as again:
+        assert again == "GPU-a"
 
 
 def test_scratch_of_dead_trainers_is_swept_and_that_of_living_ones_stays(tmp_path: Path) -> None:
