@@ -26,9 +26,9 @@ FROM control-plane AS compilers
 RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 
 FROM compilers AS worker-cuda
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --extra-index-url https://download.pytorch.org/whl/cu130 \
-        -c constraints.txt -c constraints-cuda.txt ".[worker]"
+# Where torch's builds for CUDA are.
+ARG PIP_EXTRA_INDEX_URL
+RUN --mount=type=cache,target=/root/.cache/pip pip install -c constraints.txt -c constraints-cuda.txt ".[worker]"
 RUN --mount=type=bind,target=.,rw pip install --no-deps --force-reinstall .
 USER 10001
 WORKDIR /var/lib/pretune
