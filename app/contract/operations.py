@@ -49,10 +49,15 @@ def input_kinds(operation: Operation, model: ModelDescription) -> frozenset[str]
     return frozenset() if operation is Operation.GENERATE and model.method == "gan" else kinds
 
 
+def is_measured(method: str, *, headless: bool) -> bool:
+    """Whether data can tell how good such a model is."""
+    return not headless and method != "gan"
+
+
 def evaluation_kinds(model: ModelDescription) -> frozenset[str]:
     """The kinds of data set that tell how good a model is: those that teach its method. Language models are judged by
     text, and by the answers of conversations. None where nothing is measured."""
-    if model.headless or model.method == "gan":
+    if not is_measured(model.method, headless=model.headless):
         return frozenset()
     if model.method in TEXT_GENERATORS:
         return frozenset({"text", "instructions"})

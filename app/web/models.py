@@ -12,7 +12,7 @@ from app.services.jobs import Jobs
 from app.services.models import Models
 from app.web.lineage import Ancestry
 from app.web.rendering import render
-from app.web.snippets import snippets_of
+from app.web.snippets import evaluation_of, snippets_of
 from app.web.visitors import PageRoute, ThisVisitor
 
 PAGE_SIZE = 50
@@ -40,13 +40,14 @@ def show_model(request: Request, visitor: ThisVisitor, ref: Annotated[PlainText,
         Datasets(services.database, services.store, services.validators),
         project_id,
     )
-    model = models.get(project_id, ref)
+    model, origin = models.get(project_id, ref), str(request.base_url).rstrip("/")
     return render(
         request,
         "model.html",
         model=model,
         lineage=ancestry.of_model(model),
         evaluations=Evaluations(services.database, services.store).page(project_id, model.id, None, EVALUATIONS_SHOWN),
-        snippets=snippets_of(model, str(request.base_url).rstrip("/"), with_key=visitor.has_key),
+        evaluate=evaluation_of(model, origin),
+        snippets=snippets_of(model, origin, with_key=visitor.has_key),
         state={"model": model},
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.contract.model_folder import InputKind
+from app.contract.operations import is_measured
 from app.services.models.views import ModelView
 
 KEY_VARIABLE = "PRETUNE_API_KEY"
@@ -45,6 +46,13 @@ def snippets_of(model: ModelView, origin: str, *, with_key: bool) -> list[Snippe
         "openai": _openai(model, name, operation, body, origin, with_key=with_key),
     }
     return [Snippet(language, text) for language, text in found.items() if text is not None]
+
+
+def evaluation_of(model: ModelView, origin: str) -> str | None:
+    """The command that judges it by a data set; null where data can tell nothing of it."""
+    if not is_measured(model.method, headless=model.headless):
+        return None
+    return f"pretune models evaluate {next(iter(model.aliases), model.id)} ds_... --url {origin}"
 
 
 def _call(model: ModelView) -> tuple[str, dict[str, Any]]:

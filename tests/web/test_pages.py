@@ -12,7 +12,7 @@ from app.services.keys import Keys
 from app.settings import Settings
 from app.storage import FolderStore
 from tests.app.services.sweeps.conftest import make_bench
-from tests.factories import make_job
+from tests.factories import FEATURES_BODY, make_dataset, make_evaluation, make_job, make_model
 from tests.web.running_jobs import report
 
 PAGES = ("/", "/sweeps", "/compare", "/datasets", "/models", "/workers", "/jobs/new", "/login")
@@ -36,6 +36,18 @@ def test_assets_are_kept_for_good_and_found_by_every_page(client: TestClient) ->
         answer = client.get(asset)
         assert answer.status_code == 200
         assert "immutable" in answer.headers["cache-control"]
+
+
+def test_a_model_tells_how_to_judge_it_where_data_can(
+    client: TestClient, database: Database, store: FolderStore
+) -> None:
+    judge = make_model(database, store, labels=("bad", "good"))
+    command = f"pretune models evaluate {judge.id} ds_... --url http://"
+    assert command in client.get(f"/models/{judge.id}").text
+    make_evaluation(database, store, judge, make_dataset(database, "labeled_text"))
+    assert command not in client.get(f"/models/{judge.id}").text
+    gan = make_model(database, store, job=make_job(database, method="gan"), body=FEATURES_BODY)
+    assert "pretune models evaluate" not in client.get(f"/models/{gan.id}").text
 
 
 def test_what_users_write_is_text(client: TestClient, database: Database) -> None:
