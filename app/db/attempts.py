@@ -56,7 +56,8 @@ def any_claimable(
     max_running: int | None = None,
     labels: Collection[str] = (),
 ) -> bool:
-    return session.execute(_best_queued(devices, labels, room, max_running)).first() is not None
+    """Any of them will do: to find the best, all that are queued are put in order."""
+    return session.execute(_best_queued(devices, labels, room, max_running).order_by(None)).first() is not None
 
 
 def claim(

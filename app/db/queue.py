@@ -5,6 +5,7 @@ Each function may run at any time, any number of times, in several processes at 
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
@@ -20,7 +21,7 @@ BATCH = 100
 
 
 def any_expired(session: Session, at: datetime) -> bool:
-    return session.scalar(_expired(at).limit(1)) is not None
+    return _any(session, _expired(at))
 
 
 def requeue_expired(session: Session, at: datetime, max_lost_attempts: int) -> set[str]:
@@ -42,7 +43,7 @@ def requeue_expired(session: Session, at: datetime, max_lost_attempts: int) -> s
 
 
 def any_released(session: Session) -> bool:
-    return session.execute(_released().limit(1)).first() is not None
+    return _any(session, _released())
 
 
 def release_waiting(session: Session, at: datetime) -> set[str]:
@@ -64,7 +65,7 @@ def release_waiting(session: Session, at: datetime) -> set[str]:
 
 
 def any_stale(session: Session, at: datetime) -> bool:
-    return session.scalar(_stale(at).limit(1)) is not None
+    return _any(session, _stale(at))
 
 
 def take_stale(session: Session, at: datetime) -> set[str]:
@@ -75,6 +76,11 @@ def take_stale(session: Session, at: datetime) -> set[str]:
         row.wake_at, row.wake_count = at + timedelta(seconds=pause_seconds), row.wake_count + 1
     session.flush()
     return {row.device for row in rows}
+
+
+def _any(session: Session, query: Select[*tuple[Any, ...]]) -> bool:
+    """Whichever comes first: every trainer looks every other second, and to order 10,000 queued jobs takes 30 ms."""
+    return session.execute(query.order_by(None).limit(1)).first() is not None
 
 
 def _expired(at: datetime) -> Select[JobRow]:
