@@ -8,7 +8,7 @@ from functools import partial
 
 import torch._dynamo  # noqa: F401  the first step of an optimizer imports it: 1.2 s that a waiting process can spare
 
-from app.contract.auto import as_decided, is_decided, settled, with_options, with_values
+from app.contract.auto import as_decided, is_decided, searched_fields, settled, with_options, with_values
 from app.contract.messages import (
     EXIT_FAILED,
     EXIT_STOPPED,
@@ -81,8 +81,17 @@ def _train(
 ) -> FinishedLine | PausedLine | None:
     spec, build = assignment.spec, partial(_built, assignment)
     options = settled(spec, assignment.resolved)
-    method = build(options, lambda message: report(LogLine(message=message)))
-    resolved = assignment.resolved or resolve(with_options(spec, options), method)
+
+    def log(message: str) -> None:
+        report(LogLine(message=message))
+
+    def before_trials(message: str) -> None:
+        """What they may still change is not told."""
+        if not searched_fields(spec.training):
+            log(message)
+
+    method = build(options, log)
+    resolved = assignment.resolved or resolve(with_options(spec, options), method, before_trials)
     report(ResolvedLine(resolved=resolved, environment=environment(resolved.device)))
     on_training()
     if not is_decided(spec.training, resolved):
@@ -92,7 +101,7 @@ def _train(
             return None
         options = with_values(options, *values)
         method = build(options)
-        resolved = as_decided(resolve(with_options(spec, options), method), spec.training, options)
+        resolved = as_decided(resolve(with_options(spec, options), method, log), spec.training, options)
         report(ResolvedLine(resolved=resolved, environment=environment(resolved.device)))
     trainer = Trainer(
         method,

@@ -4,17 +4,14 @@ For each line on stdin it takes so many steps of what the assignment (a file) as
 tokens they read. All have the same data, shapes and batches; where the peers have an option, it is told in their name.
 """
 
-import math
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from app.contract.messages import Assignment, assignment_adapter
@@ -32,9 +29,12 @@ from worker.training.protocols import Batch
 from worker.training.resolution import resolve
 from worker.training.seed import seed_preparation
 
-#: Of one product: large enough to reach the peak, small enough for a turn.
+#: Of one product: large enough to reach the peak, small enough to have some in a turn.
 PEAK_WIDTH = 2048
-PEAK_SECONDS = 2.0
+PRODUCTS_A_STEP = 4
+
+#: Takes the steps of a turn, again and again. Never returns.
+Contestant = Callable[[Assignment, int, Whistle], None]
 
 
 def num_tokens(batch: Batch) -> int:
@@ -66,23 +66,22 @@ def loop(assignment: Assignment, steps: int, whistle: Whistle) -> None:
         whistle.turn_over(sum(ours.step() for _ in range(steps)))
 
 
-def peak(dtype: torch.dtype) -> Callable[[Assignment, int, Whistle], None]:
-    """What cores reach in one large product. Its "tokens" are operations, over those of a fixed time."""
+def peak(dtype: torch.dtype) -> Contestant:
+    """What the cores reach in large products. Its "tokens" are operations."""
 
-    def run(assignment: Assignment, steps: int, whistle: Whistle) -> None:
+    def run(_: Assignment, steps: int, whistle: Whistle) -> None:
         left, right = (torch.randn(PEAK_WIDTH, PEAK_WIDTH).to(dtype) for _ in range(2))
+        num_products = steps * PRODUCTS_A_STEP
         while True:
-            products, began = 0, time.perf_counter()
-            while time.perf_counter() - began < PEAK_SECONDS:
+            for _product in range(num_products):
                 torch.mm(left, right)
-                products += 1
-            whistle.turn_over(products * 2.0 * PEAK_WIDTH**3)
+            whistle.turn_over(num_products * 2.0 * PEAK_WIDTH**3)
 
     return run
 
 
 class StreamedTokens(torch.utils.data.Dataset[Mapping[str, Tensor]]):
-    """The text in windows, as an endless data set: they come one after the other, which costs no less than at random."""
+    """The text in windows, as an endless data set: one after the other, which costs as much as at random."""
 
     def __init__(self, assignment: Assignment) -> None:
         spec = assignment.spec
@@ -129,7 +128,7 @@ def eager_lstm(assignment: Assignment, steps: int, whistle: Whistle) -> None:
         number += steps
 
 
-def llama(**options: Any) -> Callable[[Assignment, int, Whistle], None]:
+def llama(**options: Any) -> Contestant:
     """A Llama of the same shape, which is our decoder, under Trainer."""
 
     def run(assignment: Assignment, steps: int, whistle: Whistle) -> None:
@@ -146,14 +145,14 @@ def llama(**options: Any) -> Callable[[Assignment, int, Whistle], None]:
             max_position_embeddings=shape.context_length,
             tie_word_embeddings=True,
         )
-        batch_size = assignment.spec.training.decided_batch_size
-        tokens_of_step = iter(lambda: batch_size * shape.context_length, 0)
-        _train(transformers.LlamaForCausalLM(config), data, tokens_of_step, assignment, steps, whistle, options)
+        model = transformers.LlamaForCausalLM(config)
+        tokens_of_step = repeat(assignment.spec.training.decided_batch_size * shape.context_length)
+        _train(assignment, steps, whistle, model=model, data=data, tokens_of_step=tokens_of_step, **options)
 
     return run
 
 
-def bert(**options: Any) -> Callable[[Assignment, int, Whistle], None]:
+def bert(**options: Any) -> Contestant:
     """A BERT of the same width and depth, to classify texts as long as they are, under Trainer."""
 
     def run(assignment: Assignment, steps: int, whistle: Whistle) -> None:
@@ -174,22 +173,34 @@ def bert(**options: Any) -> Callable[[Assignment, int, Whistle], None]:
             attention_probs_dropout_prob=0.0,
         )
         model = transformers.BertForSequenceClassification(config)
-        more = options | {"length_column_name": "length", "remove_unused_columns": False}
-        _train(model, data, data.tokens_of_step, assignment, steps, whistle, more, data.padded)
+        _train(
+            assignment,
+            steps,
+            whistle,
+            model=model,
+            data=data,
+            tokens_of_step=data.tokens_of_step,
+            collator=data.padded,
+            length_column_name="length",
+            remove_unused_columns=False,
+            **options,
+        )
 
     return run
 
 
 def _train(
-    model: Any,
-    data: Any,
-    tokens_of_step: Iterator[int],
     assignment: Assignment,
     steps: int,
     whistle: Whistle,
-    options: Mapping[str, Any],
+    *,
+    model: Any,
+    data: Any,
+    tokens_of_step: Iterator[int],
     collator: Callable[[Any], Any] | None = None,
+    **options: Any,
 ) -> None:
+    """`options` are Trainer's."""
     import transformers  # noqa: PLC0415
 
     class Referee(transformers.TrainerCallback):  # type: ignore[misc]  # it is Any here
@@ -220,7 +231,7 @@ def _train(
 
 BEST: Mapping[str, Any] = {"bf16": True, "torch_compile": True}
 BY_LENGTH: Mapping[str, Any] = {"train_sampling_strategy": "group_by_length"}
-CONTESTANTS: Mapping[str, Callable[[Assignment, int, Whistle], None]] = {
+CONTESTANTS: Mapping[str, Contestant] = {
     "loop": loop,
     "lstm": eager_lstm,
     "llama": llama(),

@@ -18,8 +18,8 @@ from app.processes import ChildStarter
 from app.settings import Settings
 from app.storage import FolderStore
 from benchmarks.serving.load import cpu_seconds
-from benchmarks.training.turns import Turn
 from benchmarks.training.contestants import num_tokens
+from benchmarks.training.turns import Turn
 from worker.methods import BUILDERS
 from worker.supervisor.child import TRAINING_COMMAND, ChildOptions, start_child
 from worker.supervisor.environment import source_root, training_environment

@@ -1,10 +1,8 @@
 """The rows that are tokens a second: who takes part in each, and the table that comes of it."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from app.contract import sizes
 from app.contract.model_folder import DESCRIPTION_NAME, BodyDescription, ModelDescription
@@ -79,15 +77,17 @@ def measured_row(row: Row, bench: Bench, scale: Scale, rounds: int) -> str:
         jobs.append(Job(starter, workload.assignment(place / "job"), place))
         return jobs[0]
 
-    def script(name: str, slowness: float = 1.0) -> Contestant:
-        steps = max(1, round(workload.turn_steps / slowness))
-        return Script(starter, [name, str(steps), str(file)], environment(place), place / f"{name}.log")
+    def script(name: str, steps: float) -> Contestant:
+        return Script(starter, [name, str(max(1, round(steps))), str(file)], environment(place), place / f"{name}.log")
 
-    contestants: dict[str, Callable[[], Contestant]] = {JOB: job, LOOP: partial(script, "loop")}
-    contestants |= {name: partial(script, peer.script, peer.slowness) for name, peer in row.peers.items()}
-    contestants |= {name: partial(script, name) for name in PEAKS.values()}
+    contestants: dict[str, Callable[[], Contestant]] = {JOB: job, LOOP: partial(script, "loop", workload.turn_steps)}
+    for name, peer in row.peers.items():
+        contestants[name] = partial(script, peer.script, workload.turn_steps / peer.slowness)
+    contestants |= {name: partial(script, name, scale.turn_steps) for name in PEAKS.values()}
     found = in_turns(contestants, rounds)
-    return "\n\n".join([f"### {row.title}", _table(row, jobs[0], found, _flops_of_token(workload, jobs[0])), _told(jobs[0])])
+    return "\n\n".join(
+        [f"### {row.title}", _table(row, jobs[0], found, _flops_of_token(workload, jobs[0])), _told(jobs[0])]
+    )
 
 
 def _table(row: Row, job: Job, found: Measured, flops: float) -> str:
@@ -109,7 +109,13 @@ def _table(row: Row, job: Job, found: Measured, flops: float) -> str:
 
 def _line(name: str, figures: Figures, share: str, row: Row, job: Figures) -> str:
     rates = figures.rates
-    cells = [name, f"{figures.rate:,.0f}", f"{min(rates):,.0f} to {max(rates):,.0f}", f"{figures.rate_of_cpu:,.0f}", share]
+    cells = [
+        name,
+        f"{figures.rate:,.0f}",
+        f"{min(rates):,.0f} to {max(rates):,.0f}",
+        f"{figures.rate_of_cpu:,.0f}",
+        share,
+    ]
     if name == JOB:
         return f"| {' | '.join(cells)} | | |"
     goal = row.goals.get(name)

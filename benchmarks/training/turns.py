@@ -1,4 +1,4 @@
-"""Contestants take turns on the same cores: one computes, the others stand still. Knows nothing of what they compute."""
+"""Contestants take turns on the same cores: one computes, the others stand still. Knows nothing of what they do."""
 
 import os
 import statistics

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 
@@ -27,6 +27,13 @@ BF16_MIN_PARAMETERS = {"transformer": 750_000, "lstm": 60_000, "rnn": 750_000}
 COMPILE_MIN_FLOPS = {"cpu": 2e14, "cuda": 2e17}
 #: Their layers are fused already, and the compiler leaves them as they are.
 NOT_COMPILED = frozenset({"lstm", "rnn"})
+
+
+class CompileChoice(NamedTuple):
+    """`reason` is for the user; null where the user chose."""
+
+    compile: bool
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +81,25 @@ def choose_precision(
 
 def choose_compile(
     asked: bool | Literal["auto"], device: Literal["cpu", "cuda"], architecture: str, flops: float
-) -> bool:
+) -> CompileChoice:
     """`flops`: of the whole job."""
     if asked != "auto":
-        return asked
+        return CompileChoice(asked, None)
+    least = COMPILE_MIN_FLOPS[device]
     if architecture in NOT_COMPILED:
-        return False
-    return flops >= COMPILE_MIN_FLOPS[device] and any(map(shutil.which, ("c++", "g++", "clang++")))
+        return CompileChoice(False, f"Not compiled: the layers of an {architecture} are fused already.")
+    if flops < least:
+        return CompileChoice(
+            False,
+            f"Not compiled: that takes its time, and pays from {least:.0e} operations on; the job has {flops:.0e}.",
+        )
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        return CompileChoice(
+            False, "Not compiled, though the job is long enough to gain by it: there is no C++ compiler."
+        )
+    return CompileChoice(
+        True, f"Compiled before the first step: the job has {flops:.0e} operations, and from {least:.0e} on that pays."
+    )
 
 
 def _multiplies_bf16(device: Literal["cpu", "cuda"]) -> bool:

@@ -7,25 +7,28 @@ from app.contract.specs import TrainingSpec
 from app.contract.specs.training import Duration
 from worker.data.failures import BadData
 from worker.training.precision import choose_compile, choose_device, choose_precision
-from worker.training.protocols import Method, StepSource
+from worker.training.protocols import Log, Method, StepSource
 
 EVALUATIONS = 10
 #: Forward and backward cost two and four operations for each parameter and token (Kaplan et al. 2020).
 FLOPS_PER_PARAMETER = 6
 
 
-def resolve(spec: TrainingSpec, method: Method) -> Resolved:
-    """Raises BadData where the duration counts tokens and the method does not."""
+def resolve(spec: TrainingSpec, method: Method, log: Log = lambda _: None) -> Resolved:
+    """`log` is told why. Raises BadData where the duration counts tokens and the method does not."""
     options, data = spec.training, method.train_data
     total_steps = steps_of(options.decided_duration, data)
     evaluate_every = _every(options.evaluate_every, data, max(1, math.ceil(total_steps / EVALUATIONS)))
     device = choose_device(spec.resources.device)
     description = method.describe()
     architecture, num_parameters = description.body.architecture.type, description.num_parameters
+    chosen = choose_compile(options.compile, device, architecture, _flops(num_parameters, total_steps, data))
+    if chosen.reason is not None:
+        log(chosen.reason)
     return Resolved(
         device=device,
         precision=choose_precision(options.precision, device, architecture, num_parameters),
-        compile=choose_compile(options.compile, device, architecture, _flops(num_parameters, total_steps, data)),
+        compile=chosen.compile,
         total_steps=total_steps,
         evaluate_every_steps=evaluate_every,
         checkpoint_every_steps=_every(options.checkpoint_every, data, evaluate_every),

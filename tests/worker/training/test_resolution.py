@@ -1,5 +1,6 @@
 """What is left open in a spec, decided."""
 
+import re
 import shutil
 from typing import Any
 
@@ -67,14 +68,14 @@ def test_evaluations_and_checkpoints_come_ten_times_unless_told_otherwise(
 def test_what_is_asked_for_is_what_is_done() -> None:
     assert choose_precision("bf16", "cpu", "mlp", num_parameters=1) == "bf16"
     assert choose_precision("fp32", "cpu", "transformer", num_parameters=10**9) == "fp32"
-    assert choose_compile(True, "cpu", "lstm", flops=1.0) is True
-    assert choose_compile(False, "cpu", "transformer", flops=1e30) is False
+    assert choose_compile(True, "cpu", "lstm", flops=1.0) == (True, None)
+    assert choose_compile(False, "cpu", "transformer", flops=1e30) == (False, None)
 
 
 def test_small_models_and_short_jobs_are_left_as_they_are() -> None:
     assert choose_precision("auto", "cpu", "lstm", num_parameters=1_000) == "fp32"
     assert choose_precision("auto", "cpu", "conv", num_parameters=10**9) == "fp32"
-    assert choose_compile("auto", "cpu", "transformer", flops=1e12) is False
+    assert not choose_compile("auto", "cpu", "transformer", flops=1e12).compile
 
 
 def test_where_products_in_bf16_are_fast_large_models_that_gain_from_them_take_them(
@@ -89,8 +90,34 @@ def test_where_products_in_bf16_are_fast_large_models_that_gain_from_them_take_t
 def test_long_jobs_are_compiled_unless_their_layers_are_fused_already(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: name)
 
-    assert [choose_compile("auto", "cpu", kind, flops=1e16) for kind in ("transformer", "lstm", "rnn")] == [
-        True,
-        False,
-        False,
-    ]
+    chosen = [choose_compile("auto", "cpu", kind, flops=1e16).compile for kind in ("transformer", "lstm", "rnn")]
+
+    assert chosen == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "flops", "compiler", "reason"),
+    [
+        ("transformer", 1e16, "c++", "Compiled before the first step: .* 1e.16"),
+        ("transformer", 1e12, "c++", "Not compiled: .* pays from 2e.14 operations on; the job has 1e.12"),
+        ("lstm", 1e16, "c++", "Not compiled: .* fused already"),
+        ("transformer", 1e16, None, "Not compiled, .* no C.. compiler"),
+    ],
+)
+def test_whoever_leaves_it_open_reads_why_training_is_compiled_or_not(
+    monkeypatch: pytest.MonkeyPatch, architecture: str, flops: float, compiler: str | None, reason: str
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: compiler)
+
+    assert re.match(reason, choose_compile("auto", "cpu", architecture, flops).reason or "")
+
+
+@pytest.mark.parametrize(("asked", "num_told"), [("auto", 1), (False, 0)])
+def test_the_reason_is_told_once(asked: Any, num_told: int) -> None:
+    told: list[str] = []
+    options = {"duration": {"steps": 3}, "compile": asked}
+    spec = {"kind": "pretrain", "dataset": "ds_" + "0" * 32, "method": {"type": "regression"}, "training": options}
+
+    resolve(training_spec_adapter.validate_python(spec), Line(), told.append)
+
+    assert len(told) == num_told
