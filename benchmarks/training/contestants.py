@@ -168,10 +168,10 @@ def bert(**options: Any) -> Contestant:
             num_attention_heads=shape.num_heads,
             intermediate_size=4 * shape.width,
             max_position_embeddings=shape.context_length,
-            num_labels=data.num_labels,
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
+        config.num_labels = data.num_labels
         model = transformers.BertForSequenceClassification(config)
         _train(
             assignment,
@@ -203,7 +203,7 @@ def _train(
     """`options` are Trainer's."""
     import transformers  # noqa: PLC0415
 
-    class Referee(transformers.TrainerCallback):  # type: ignore[misc]  # it is Any here
+    class Referee(transformers.TrainerCallback):
         """Holds the training still between turns."""
 
         tokens = 0

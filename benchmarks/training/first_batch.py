@@ -86,7 +86,8 @@ def with_datasets(assignment: Assignment, _cache: Path, context: int, batch_size
     from torch.utils.data import DataLoader  # noqa: PLC0415
     from transformers import PreTrainedTokenizerFast, default_data_collator  # noqa: PLC0415
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(assignment.output_dir.parent / TOKENIZER))
+    file = str(assignment.output_dir.parent / TOKENIZER)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=file)  # type: ignore[no-untyped-call]
     text = datasets.load_dataset("text", data_files=str(assignment.dataset.path), split="train", keep_linebreaks=True)
     tokens = text.map(partial(_encoded, tokenizer), batched=True, remove_columns=["text"])
     windows = tokens.map(partial(_cut, context), batched=True)

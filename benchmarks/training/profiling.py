@@ -19,4 +19,5 @@ def profiled(workload: Workload, folder: Path) -> str:
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
         for _ in range(STEPS):
             loop.step()
-    return recorded.key_averages().table(sort_by="self_cpu_time_total", row_limit=LINES, max_name_column_width=60)
+    table: str = recorded.key_averages().table(sort_by="self_cpu_time_total", row_limit=LINES, max_name_column_width=60)
+    return table
