@@ -8,6 +8,7 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # six processes import torch, one after the other
 def test_a_row_compares_a_job_with_its_bare_loop_and_a_peer() -> None:
     command = [sys.executable, "-m", "benchmarks.training", "--quick", "--rows", "lstm"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
