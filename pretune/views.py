@@ -380,11 +380,12 @@ class ComparisonView(View):
 
 
 class Loaded(View):
-    """`load_seconds` is 0 where the model was in the replica's memory."""
+    """`load_seconds` is 0 where the model was in the replica's memory; `precision`: in which it computes there."""
 
     model_id: str
     replica_id: str
     load_seconds: float
+    precision: str
 
 
 class UnloadedModel(View):

@@ -53,8 +53,12 @@ class Predictions(Contract):
 
 
 class Embeddings(Contract):
+    """`num_tokens`: of the texts, as the model reads them, without those that frame each; 0 where inputs are no
+    texts."""
+
     model_id: str
     embeddings: list[list[float]]
+    num_tokens: int
 
 
 class GeneratedSamples(Contract):

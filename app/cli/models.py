@@ -137,7 +137,7 @@ def load(model: ModelRef, url: Url = None, key: Key = None, as_json: AsJson = Fa
     """Bring a model into the memory of the replica that would answer for it."""
     with connected(url, key) as client:
         loaded = client.models.get(model).load()
-    told = f"{loaded.model_id} is on {loaded.replica_id}, after {loaded.load_seconds:.2f} s."
+    told = f"{loaded.model_id} is on {loaded.replica_id}, after {loaded.load_seconds:.2f} s, in {loaded.precision}."
     print_view(loaded) if as_json else typer.echo(told)
 
 

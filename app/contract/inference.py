@@ -82,11 +82,13 @@ class TextPiece(Contract):
 
 
 class Loaded(Contract):
-    """A model is in the memory of a replica. `load_seconds` is what bringing it there took: 0 where it was there."""
+    """A model is in the memory of a replica. `load_seconds` is what bringing it there took: 0 where it was there.
+    `precision`: in which its large layers compute there."""
 
     model_id: str
     replica_id: str
     load_seconds: float
+    precision: Precision
 
 
 class Unloaded(Contract):

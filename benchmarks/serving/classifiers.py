@@ -1,12 +1,12 @@
 """A classifier behind HTTP: ours against LitServe and a bare FastAPI + torch server.
 
-    python -m benchmarks.serving.classifiers [--seconds 5] [--rounds 5] [--models mlp encoder]
+    python -m benchmarks.serving.classifiers [--seconds 2] [--rounds 3] [--models mlp encoder]
         [--concurrency 1 16 64] [--write]
 
 Every server is a process of its own (ours is the api and one replica; LitServe has a worker), all with one torch thread
 and the same weights. They are measured in turns, so that a busy neighbour hurts all alike: quote the ratios of medians,
 not the rates. CPU ms are those of a server's processes for one request. LitServe counts at its best setting for each
-concurrency.
+concurrency. What reads texts is measured in float32 and in bfloat16, where a peer's model is converted as a whole.
 """
 
 import argparse
@@ -23,9 +23,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from app.contract.inference import ModelReference, Operation
+from app.contract.inference import ModelReference, Operation, Precision
 from app.contract.model_folder import Granularity, InputKind
 from app.contract.specs.architectures import MlpArchitecture, TransformerArchitecture
 from app.db.migrate import upgrade
@@ -66,11 +66,12 @@ SENTENCE = "the quick brown fox jumps over the lazy dog and the dog counts twice
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model and what it is asked."""
+    """A model and what it is asked, and the precisions that it is served in."""
 
     title: str
     body: dict[str, Any]
     value: Any
+    precisions: tuple[Precision, ...] = ("float32",)
 
     @property
     def question(self) -> dict[str, Any]:
@@ -82,16 +83,22 @@ class Subject:
 
 SUBJECTS = {
     "mlp": Subject("A tiny MLP, 32 features", FEATURES, [0.25 * number for number in range(NUM_FEATURES)]),
-    "encoder": Subject("An encoder of 4 layers of 256, 32 tokens", TEXT, SENTENCE),
+    "encoder": Subject("An encoder of 4 layers of 256, 32 tokens", TEXT, SENTENCE, ("bfloat16", "float32")),
 }
 
-Measured = Mapping[tuple[str, int], list[Figures]]
+
+class Contender(NamedTuple):
+    server: str
+    precision: Precision
+
+
+Measured = Mapping[tuple[Contender, int], list[Figures]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
     parser.add_argument("--concurrency", nargs="+", type=int, default=[1, 16, 64])
     parser.add_argument("--write", action="store_true", help="the table into docs/performance.md")
@@ -114,47 +121,59 @@ def main() -> None:
 
 def compare(subject: Subject, folder: Path, seconds: int, rounds: int, concurrencies: list[int]) -> Measured:
     model = subject.written(folder / "model")
-    found: dict[tuple[str, int], list[Figures]] = {}
+    found: dict[tuple[Contender, int], list[Figures]] = {}
     with ExitStack() as stack:
-        targets = dict(_ours(stack, subject, folder, model)) | dict(_peers(stack, subject, folder, model))
-        for target in targets.values():
-            measured(target, folder, concurrency=16, seconds=2)  # loads the model
-        for name, target in targets.items():
-            _signal(name, target, signal.SIGSTOP)
+        targets: dict[Contender, Target] = {}
+        for precision in subject.precisions:
+            for server, target in _servers(stack, subject, folder, model, precision):
+                measured(target, folder, concurrency=16, seconds=1)  # loads the model
+                _signal(server, target, signal.SIGSTOP)
+                targets[Contender(server, precision)] = target
         for concurrency in concurrencies:
             for _ in range(rounds):
-                for name, target in targets.items():
-                    with _awake(name, target):
+                for contender, target in targets.items():
+                    with _awake(contender.server, target):
                         figures = measured(target, folder, concurrency=concurrency, seconds=seconds)
-                    found.setdefault((name, concurrency), []).append(figures)
+                    found.setdefault((contender, concurrency), []).append(figures)
     return found
 
 
 @contextmanager
-def _awake(name: str, target: Target) -> Iterator[None]:
+def _awake(server: str, target: Target) -> Iterator[None]:
     """A peer sleeps while others are measured: LitServe's idle processes take a fifth of a core."""
-    _signal(name, target, signal.SIGCONT)
+    _signal(server, target, signal.SIGCONT)
     try:
         yield
     finally:
-        _signal(name, target, signal.SIGSTOP)
+        _signal(server, target, signal.SIGSTOP)
 
 
-def _signal(name: str, target: Target, number: signal.Signals) -> None:
-    if name in PEERS:
+def _signal(server: str, target: Target, number: signal.Signals) -> None:
+    if server in PEERS:
         for group in target.groups:
             os.killpg(group, number)
 
 
-def _ours(stack: ExitStack, subject: Subject, folder: Path, model: Path) -> Iterator[tuple[str, Target]]:
+def _servers(
+    stack: ExitStack, subject: Subject, folder: Path, model: Path, precision: Precision
+) -> Iterator[tuple[str, Target]]:
+    place = folder / precision
+    place.mkdir()
+    yield from _ours(stack, subject, place, model, precision)
+    yield from _peers(stack, subject, place, model, precision)
+
+
+def _ours(
+    stack: ExitStack, subject: Subject, folder: Path, model: Path, precision: Precision
+) -> Iterator[tuple[str, Target]]:
     settings = Settings(data_dir=folder, heartbeat_seconds=1, inference_threads=1)
     upgrade(settings.resolved_database_url)
     database = Database(settings.resolved_database_url)
     stack.callback(database.dispose)
     reference = replicas.register(database, FolderStore(settings.artifacts_dir), model, MODEL_ID, PROJECT)
     key = Keys(database).create(PROJECT).text
-    replica = stack.enter_context(_uvicorn("worker.serving.asgi:app", folder))
-    api = stack.enter_context(_uvicorn("app.main:app", folder))
+    replica = stack.enter_context(_uvicorn("worker.serving.asgi:app", folder, precision))
+    api = stack.enter_context(_uvicorn("app.main:app", folder, precision))
     both = {api.group, replica.group}
     yield "api and replica", Target(f"{api.url}/v1/models/{MODEL_ID}/predict", subject.question, both, key)
     yield "replica alone", Target(f"{replica.url}/infer", _direct(reference, subject), {replica.group})
@@ -164,11 +183,13 @@ def _direct(reference: ModelReference, subject: Subject) -> dict[str, Any]:
     return {"model": reference.model_dump(mode="json"), "operation": Operation.PREDICT, "body": subject.question}
 
 
-def _peers(stack: ExitStack, subject: Subject, folder: Path, model: Path) -> Iterator[tuple[str, Target]]:
+def _peers(
+    stack: ExitStack, subject: Subject, folder: Path, model: Path, precision: Precision
+) -> Iterator[tuple[str, Target]]:
     for name in PEERS:
         port, options = _free_port(), [str(option) for option in LITSERVE.get(name, ())]
-        command = ["-m", "benchmarks.serving.peers", PEERS[name], str(model), str(port), *options]
-        server = stack.enter_context(_process(command, folder, f"http://127.0.0.1:{port}", "/docs"))
+        command = ["-m", "benchmarks.serving.peers", PEERS[name], str(model), str(port), precision, *options]
+        server = stack.enter_context(_process(command, folder, f"http://127.0.0.1:{port}", "/docs", precision))
         yield name, Target(f"{server.url}/predict", subject.question, {server.group})
 
 
@@ -181,18 +202,24 @@ class Server:
 
 
 @contextmanager
-def _uvicorn(application: str, folder: Path) -> Iterator[Server]:
+def _uvicorn(application: str, folder: Path, precision: Precision) -> Iterator[Server]:
     """As `pretune up` starts it."""
     with listen("127.0.0.1", 0) as listener:
         url = url_of(listener)
         command = ["-m", "uvicorn", application, "--fd", str(listener.fileno()), "--no-access-log"]
-        with _process(command, folder, url, "/healthz", inherits=listener) as server:
+        with _process(command, folder, url, "/healthz", precision, inherits=listener) as server:
             yield server
 
 
 @contextmanager
 def _process(
-    command: list[str], folder: Path, url: str, probe: str, inherits: socket.socket | None = None
+    command: list[str],
+    folder: Path,
+    url: str,
+    probe: str,
+    precision: Precision,
+    *,
+    inherits: socket.socket | None = None,
 ) -> Iterator[Server]:
     """Processes in a group of their own, once they answer."""
     environment = {
@@ -200,6 +227,7 @@ def _process(
         "PRETUNE_DATA_DIR": str(folder),
         "PRETUNE_HEARTBEAT_SECONDS": "1",
         "PRETUNE_INFERENCE_THREADS": "1",
+        "PRETUNE_INFERENCE_PRECISION": precision,
         "PRETUNE_INFERENCE_ADDRESS": url.removeprefix("http://"),
     }
     with (folder / "servers.log").open("ab") as log:
@@ -236,20 +264,28 @@ def _free_port() -> int:
 
 
 def table(found: Measured) -> str:
-    """Medians over the rounds; the ratios are those of the medians."""
-    header = ["clients", "server", "requests/s", "p50 ms", "p99 ms", "CPU ms", "x LitServe", "x FastAPI"]
-    lines = [f"| {' | '.join(header)} |", "|--:|---|--:|--:|--:|--:|--:|--:|"]
+    """Medians over the rounds; the ratios are those of the medians, to peers of the same precision and to LitServe in
+    float32, which is what it does unless it is told."""
+    header = ["clients", "server", "computes in", "requests/s", "p50 ms", "p99 ms", "CPU ms"]
+    header += ["x LitServe", "x LitServe in float32", "x FastAPI"]
+    lines = [f"| {' | '.join(header)} |", f"|--:|---|---|{'--:|' * 7}"]
     for concurrency in dict.fromkeys(concurrency for _, concurrency in found):
-        medians = {name: _median(each) for (name, at), each in found.items() if at == concurrency}
-        litserve = max((name for name in medians if name in LITSERVE), key=lambda name: medians[name].rate)
-        for name, figures in medians.items():
-            if name in LITSERVE and name != litserve:
+        medians = {contender: _median(each) for (contender, at), each in found.items() if at == concurrency}
+        best = {precision: _best_litserve(medians, precision) for _, precision in medians}
+        for contender, figures in medians.items():
+            server, precision = contender
+            if server in LITSERVE and contender != best[precision]:
                 continue
-            ratios = [f"{figures.rate / medians[base].rate:.2f}" for base in (litserve, "FastAPI")]
+            bases = (best[precision], best["float32"], Contender("FastAPI", precision))
+            ratios = [f"{figures.rate / medians[base].rate:.2f}" for base in bases]
             told = [f"{value:.2f}" for value in (figures.p50, figures.p99, figures.cpu)]
-            cells = [str(concurrency), name, f"{figures.rate:.0f}", *told, *ratios]
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(f"| {' | '.join([str(concurrency), *contender, f'{figures.rate:.0f}', *told, *ratios])} |")
     return "\n".join(lines)
+
+
+def _best_litserve(medians: Mapping[Contender, Figures], precision: Precision) -> Contender:
+    settings = [each for each in medians if each.server in LITSERVE and each.precision == precision]
+    return max(settings, key=lambda each: medians[each].rate)
 
 
 def _median(rounds: list[Figures]) -> Figures:

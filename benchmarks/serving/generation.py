@@ -15,12 +15,14 @@ import importlib
 import importlib.util
 import json
 import os
+import ssl
 import statistics
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +46,10 @@ from worker.serving.generation.sampling import Sampler, Sampling
 from worker.serving.generation.scheduler import Scheduler, TokenRequest
 from worker.serving.predictors import load_predictor
 
+BASE = "transformers float32"
 PROMPT_TOKENS = 32
+#: Made once, and not by each client: it takes longer than a first token.
+TLS = ssl.create_default_context()
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 SHAPE = TransformerArchitecture(num_layers=6, width=384, num_heads=6, context_length=512)
 
@@ -61,6 +66,7 @@ class Work:
 
 
 Engine = Callable[[Work], Measured]
+MakeEngine = Callable[[], AbstractContextManager[Engine]]
 
 
 def make_model(folder: Path) -> Path:
@@ -87,7 +93,8 @@ def make_model(folder: Path) -> Path:
     return folder
 
 
-def transformers_engine(folder: Path, dtype: torch.dtype) -> Engine:
+@contextmanager
+def transformers_engine(folder: Path, dtype: torch.dtype) -> Iterator[Engine]:
     from transformers import AutoModelForCausalLM  # noqa: PLC0415  where it is wanted: it takes seconds
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
@@ -114,10 +121,11 @@ def transformers_engine(folder: Path, dtype: torch.dtype) -> Engine:
         assert written.shape == (len(prompts), prompts.shape[1] + work.new_tokens)
         return Measured(len(prompts) * work.new_tokens / seconds, firsts[0] - start)
 
-    return run
+    yield run
 
 
-def ctranslate2_engine(folder: Path, compute_type: str, threads: int) -> Engine:
+@contextmanager
+def ctranslate2_engine(folder: Path, compute_type: str, threads: int) -> Iterator[Engine]:
     ctranslate2: Any = importlib.import_module("ctranslate2")
     target = str(folder.parent / f"ctranslate2-{compute_type}")
     ctranslate2.converters.TransformersConverter(str(folder)).convert(target, quantization=compute_type)
@@ -143,7 +151,7 @@ def ctranslate2_engine(folder: Path, compute_type: str, threads: int) -> Engine:
         )
         return Measured(len(prompts) * work.new_tokens / (time.perf_counter() - start), firsts[0] - start)
 
-    return run
+    yield run
 
 
 def together(arrivals: Callable[[int], AsyncIterator[object]], work: Work) -> Measured:
@@ -200,7 +208,7 @@ def service_engine(folder: Path, model: Path, precision: Precision, threads: int
                 body = {"prompt": prompt, "parameters": parameters, "stream": True}
                 last = ""
                 async with (
-                    httpx2.AsyncClient(timeout=600) as client,
+                    httpx2.AsyncClient(timeout=600, verify=TLS) as client,
                     client.stream("POST", url, json=body) as response,
                 ):
                     async for line in response.aiter_lines():
@@ -214,20 +222,19 @@ def service_engine(folder: Path, model: Path, precision: Precision, threads: int
         yield run
 
 
-def engines(folder: Path, threads: int, stack: ExitStack) -> dict[str, Engine]:
+def engines(folder: Path, threads: int) -> dict[str, MakeEngine]:
+    """By name, each made where it is wanted."""
     model = make_model(folder / "model")
-    found: dict[str, Engine] = {
-        "transformers float32": transformers_engine(model, torch.float32),
-        "transformers bfloat16": transformers_engine(model, torch.bfloat16),
+    found: dict[str, MakeEngine] = {
+        BASE: partial(transformers_engine, model, torch.float32),
+        "transformers bfloat16": partial(transformers_engine, model, torch.bfloat16),
     }
     for precision in PRECISIONS:
-        found[f"scheduler {precision}"] = stack.enter_context(scheduler_engine(model, precision, threads))
-    for precision in PRECISIONS:
-        place = folder / precision
-        found[f"HTTP {precision}"] = stack.enter_context(service_engine(place, model, precision, threads))
+        found[f"scheduler {precision}"] = partial(scheduler_engine, model, precision, threads)
+        found[f"HTTP {precision}"] = partial(service_engine, folder / precision, model, precision, threads)
     if importlib.util.find_spec("ctranslate2"):
         for compute_type in ("float32", "int8"):
-            found[f"ctranslate2 {compute_type}"] = ctranslate2_engine(model, compute_type, threads)
+            found[f"ctranslate2 {compute_type}"] = partial(ctranslate2_engine, model, compute_type, threads)
     else:
         print("ctranslate2 is not installed: left out")
     return found
@@ -248,7 +255,7 @@ def table(told: dict[str, list[Measured]]) -> Iterator[str]:
     medians = {
         name: [statistics.median(column) for column in zip(*rounds, strict=True)] for name, rounds in told.items()
     }
-    base, _ = medians["transformers float32"]
+    base, _ = medians[BASE]
     yield "| engine | tokens/s (range) | ratio | first token, ms |\n|---|--:|--:|--:|"
     for name, (rate, first) in medians.items():
         rates = [each.tokens_per_second for each in told[name]]
@@ -262,13 +269,17 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=128)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--only", default="", help="engines whose names hold this, beside transformers float32")
+    parser.add_argument("--only", default="", help=f"engines whose names hold this, beside {BASE}")
     parser.add_argument("--write", action="store_true", help="the table into docs/performance.md")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        found = engines(Path(folder), options.threads, stack)
-        kept = {name: run for name, run in found.items() if options.only in name or name == "transformers float32"}
+        wanted = {
+            name: make
+            for name, make in engines(Path(folder), options.threads).items()
+            if options.only in name or name == BASE
+        }
+        kept = {name: stack.enter_context(make()) for name, make in wanted.items()}
         random = torch.Generator().manual_seed(0)
         tables: list[str] = []
         for streams in options.streams:

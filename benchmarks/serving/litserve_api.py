@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from litserve import LitAPI
 
 from benchmarks.serving.peers import Classifier
@@ -12,12 +13,12 @@ from benchmarks.serving.peers import Classifier
 class SingleClassifier(LitAPI):
     """One request at a time."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: Path, dtype: torch.dtype, **options: Any) -> None:
         super().__init__(**options)
-        self._folder = folder
+        self._folder, self._dtype = folder, dtype
 
     def setup(self, device: str) -> None:
-        self._classifier = Classifier(self._folder)
+        self._classifier = Classifier(self._folder, self._dtype)
 
     def decode_request(self, request: dict[str, Any]) -> Any:
         [value] = request["inputs"]

@@ -1,6 +1,6 @@
 """What a replica is measured against: the same model behind what people take instead, on one torch thread.
 
-python -m benchmarks.serving.peers fastapi|litserve FOLDER PORT [BATCH_SIZE BATCH_SECONDS]
+python -m benchmarks.serving.peers fastapi|litserve FOLDER PORT float32|bfloat16 [BATCH_SIZE BATCH_SECONDS]
 """
 
 import argparse
@@ -22,14 +22,15 @@ from worker.export import load_model
 class Classifier:
     """A classifier's model folder as a script uses it: one forward pass for all inputs, padded to the longest."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dtype: torch.dtype) -> None:
         torch.set_num_threads(1)
         self._loaded = load_model(folder)
+        self._loaded.module.to(dtype)
 
     @torch.inference_mode()
     def __call__(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
         logits = self._loaded.module(self._batch(inputs))
-        return [self._told(probabilities) for probabilities in logits.softmax(-1).tolist()]
+        return [self._told(probabilities) for probabilities in logits.float().softmax(-1).tolist()]
 
     def _batch(self, inputs: Sequence[Any]) -> dict[str, torch.Tensor]:
         if self._loaded.description.body.input is not InputKind.TEXT:
@@ -53,9 +54,9 @@ class Question(BaseModel):
     inputs: list[Any]
 
 
-def serve_fastapi(folder: Path, port: int) -> None:
+def serve_fastapi(folder: Path, port: int, dtype: torch.dtype) -> None:
     """As it is written by hand: a plain function, which FastAPI runs in a thread, and no batches."""
-    classifier = Classifier(folder)
+    classifier = Classifier(folder, dtype)
     app = FastAPI()
 
     @app.post("/predict")
@@ -65,15 +66,15 @@ def serve_fastapi(folder: Path, port: int) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_level="error")
 
 
-def serve_litserve(folder: Path, port: int, batch_size: int, batch_seconds: float) -> None:
+def serve_litserve(folder: Path, port: int, dtype: torch.dtype, batch_size: int, batch_seconds: float) -> None:
     import litserve  # noqa: PLC0415  of the extra `benchmarks`
 
     from benchmarks.serving.litserve_api import BatchedClassifier, SingleClassifier  # noqa: PLC0415
 
     if batch_size > 1:
-        api = BatchedClassifier(folder, max_batch_size=batch_size, batch_timeout=batch_seconds)
+        api = BatchedClassifier(folder, dtype, max_batch_size=batch_size, batch_timeout=batch_seconds)
     else:
-        api = SingleClassifier(folder)
+        api = SingleClassifier(folder, dtype)
     logging.disable(logging.WARNING)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1)
     server.run(host="127.0.0.1", port=port, log_level="error", access_log=False, generate_client_file=False)
@@ -84,13 +85,15 @@ def main() -> None:
     parser.add_argument("peer", choices=["fastapi", "litserve"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("port", type=int)
+    parser.add_argument("precision", choices=["float32", "bfloat16"])
     parser.add_argument("batch_size", type=int, nargs="?", default=1)
     parser.add_argument("batch_seconds", type=float, nargs="?", default=0.0)
     given = parser.parse_args()
+    dtype: torch.dtype = getattr(torch, given.precision)
     if given.peer == "fastapi":
-        serve_fastapi(given.folder, given.port)
+        serve_fastapi(given.folder, given.port, dtype)
     else:
-        serve_litserve(given.folder, given.port, given.batch_size, given.batch_seconds)
+        serve_litserve(given.folder, given.port, dtype, given.batch_size, given.batch_seconds)
 
 
 if __name__ == "__main__":

@@ -31,11 +31,19 @@ def test_numbers_are_given_where_they_are_asked_for(client: OpenAI, language_mod
     assert plain.data[0].embedding == pytest.approx(encoded.data[0].embedding, rel=1e-6)
 
 
+def test_usage_counts_the_tokens_of_the_texts(client: OpenAI, language_model: str) -> None:
+    counts = [client.embeddings.create(model=language_model, input=text).usage.prompt_tokens for text in TEXTS]
+    usage = client.embeddings.create(model=language_model, input=TEXTS).usage
+    assert 0 < counts[1] < counts[0]
+    assert usage.prompt_tokens == usage.total_tokens == sum(counts)
+
+
 def test_an_autoencoder_takes_one_vector_or_several(client: OpenAI, autoencoder: str) -> None:
     vectors: Any = [[1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 0.0, 1.0]]
     both = client.embeddings.create(model=autoencoder, input=vectors)
     one = client.embeddings.create(model=autoencoder, input=vectors[0])
     assert len(both.data) == 2
+    assert both.usage.total_tokens == 0
     assert one.data[0].embedding == pytest.approx(both.data[0].embedding, rel=1e-6)
 
 

@@ -1,7 +1,7 @@
 """Inputs to outputs, many at a time, by the predictors that serve. Knows no file and no job.
 
-What runs together follows from the inputs alone, never from the clock: the same inputs give the same bytes. (Another
-batch sums in another order, and may differ in its last digits.)
+What runs together follows from the inputs alone, never from the clock: the same inputs give the same bytes, as long as
+memory suffices. (Another batch sums in another order, and may differ in its last digits.)
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from worker.serving.generation import CacheMemory, GenerateBody, GenerativeModel
 from worker.serving.generation.meter import Unmetered
 from worker.serving.predictors.protocol import BatchedOperation, Encoded, Predictor
 from worker.serving.served import configured, parsed
+from worker.training.failures import is_out_of_memory
 
 #: Inputs that are validated and tokenised at once.
 REQUEST_INPUTS = 64
@@ -115,11 +116,21 @@ class BatchedAnswers:
         num_done = 0
         for batch in cut(entries, self.operation.limits):
             with torch.inference_mode():
-                results = self.operation.encode_core([entry.row.value for entry in batch])
+                results = self._results([entry.row.value for entry in batch])
             for entry, result in zip(batch, results, strict=True):
                 entry.request.results[entry.number] = result
             num_done += len(batch)
             heed(num_inputs * num_done // len(entries))
+
+    def _results(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Where memory does not suffice, of each half by itself. Raises what one row alone raises."""
+        try:
+            return self.operation.encode_core(values)
+        except Exception as error:
+            if len(values) == 1 or not is_out_of_memory(error):
+                raise
+        half = len(values) // 2  # the error is gone by now, and with it what was computed
+        return [*self._results(values[:half]), *self._results(values[half:])]
 
 
 @dataclass(frozen=True, slots=True)

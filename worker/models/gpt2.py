@@ -31,7 +31,7 @@ class Attention(nn.Module):
 
     def step(self, x: Tensor, extension: Extension, layer: int) -> Tensor:
         """The same for new tokens behind those in the cache."""
-        return self._joined(extension.attend(layer, *self._projected(x)))
+        return self._joined(extension.attend(layer, self.c_attn(x).unflatten(-1, (3 * self.num_heads, -1))))
 
     def _projected(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> queries, keys and values, [B, H, T, E] each"""

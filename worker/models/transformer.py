@@ -63,7 +63,7 @@ class Attention(nn.Module):
 
     def step(self, x: Tensor, rotation: tuple[Tensor, Tensor], extension: Extension, layer: int) -> Tensor:
         """The same for new tokens behind those in the cache."""
-        return self._joined(extension.attend(layer, *self._projected(x, rotation)))
+        return self._joined(extension.attend(layer, torch.cat(self._projected(x, rotation), dim=1).transpose(1, 2)))
 
     def _projected(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """-> queries [B, H, T, E], keys and values [B, G, T, E]"""

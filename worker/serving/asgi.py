@@ -20,12 +20,12 @@ from typing import TypeVar
 import torch
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from app.contract.base import Contract
 from app.contract.errors import ErrorCode, InvalidRequest, NotFound, ServiceError, Unauthenticated
 from app.contract.frames import Answer, FrameHead, unpack_questions
-from app.contract.inference import InferenceRequest, Loaded, ModelReference, Operation, Unloaded
+from app.contract.inference import InferenceRequest, Loaded, ModelReference, Operation, Precision, Unloaded
 from app.db.ids import new_id
 from app.db.session import Database
 from app.logging import configure_logging
@@ -80,7 +80,7 @@ class Replica:
         self._copies = LocalCopies(open_store(settings), Cache(settings.cache_dir), settings.cache_bytes)
         self._device = Device(self._num_threads)
         asked = settings.inference_precision
-        self._precision = fastest_precision() if asked == "auto" else asked
+        self.precision: Precision = fastest_precision() if asked == "auto" else asked
         self._cache_memory = CacheMemory(self._device, settings.generation_cache_bytes)
         self._helpers = ThreadPoolExecutor(2, thread_name_prefix="helper")
         self._database = Database(settings.resolved_database_url)
@@ -108,10 +108,10 @@ class Replica:
     async def load(self, reference: ModelReference) -> Loaded:
         """Raises what `Loader.use` raises."""
         was_loaded, began_at = reference.digest in self.loader.loaded, perf_counter()
-        async with self.loader.use(reference):
-            seconds = 0.0 if was_loaded else perf_counter() - began_at
+        async with self.loader.use(reference) as model:
+            seconds, precision = 0.0 if was_loaded else perf_counter() - began_at, model.precision
         await self._tell_news()
-        return Loaded(model_id=reference.model_id, replica_id=self._id, load_seconds=seconds)
+        return Loaded(model_id=reference.model_id, replica_id=self._id, load_seconds=seconds, precision=precision)
 
     async def unload(self, reference: ModelReference) -> Unloaded:
         was_loaded = self.loader.unload(reference.digest)
@@ -143,7 +143,7 @@ class Replica:
     def _load(self, reference: ModelReference) -> ServedModel:
         """Fetch, verify and load; in a thread of the loader's."""
         with model_files(self._copies, reference) as folder:
-            predictor = load_predictor(folder, self._precision)
+            predictor = load_predictor(folder, self.precision)
         return ServedModel(
             predictor, self._device, self._helpers, self._cache_memory, self.metrics.model(reference.model_id)
         )
@@ -192,7 +192,7 @@ class Application:
     async def _route(self, replica: Replica, scope: http.Scope, receive: http.Receive, send: http.Send) -> None:
         match scope["method"], scope["path"]:
             case "GET", "/healthz":
-                await http.send_bytes(send, b'{"status":"ok"}')
+                await http.send_bytes(send, to_json({"status": "ok", "precision": replica.precision}))
             case "POST", "/infer":
                 _authenticate(scope, replica.token)
                 with traces.span("infer", parent=_traceparent(scope)), replica.requests.hold(1):

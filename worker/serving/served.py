@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from app.contract.base import Contract
 from app.contract.errors import ErrorCode, FieldError, InvalidRequest
-from app.contract.inference import InferenceRequest, Operation
+from app.contract.inference import InferenceRequest, Operation, Precision
 from app.contract.parameters import NoParameters
 from worker.serving.batcher import Batcher
 from worker.serving.device import Device
@@ -66,6 +66,10 @@ class ServedModel:
             if batched is not None
         }
 
+    @property
+    def precision(self) -> Precision:
+        return self._predictor.precision
+
     async def answer(self, request: InferenceRequest, size_bytes: int) -> bytes:
         """JSON. Raises InvalidRequest, InvalidInput, OperationNotSupported, Overloaded."""
         if request.operation is Operation.GENERATE and self._sample_generator is not None:
@@ -82,10 +86,9 @@ class ServedModel:
         return await self._help(
             size_bytes,
             lambda: to_json(
-                {
-                    "model_id": request.model.model_id,
-                    OUTPUT_KEYS[request.operation]: operation.encode_post(encoded, results),
-                }
+                {"model_id": request.model.model_id}
+                | {OUTPUT_KEYS[request.operation]: operation.encode_post(encoded, results)}
+                | ({"num_tokens": encoded.num_tokens} if request.operation is Operation.EMBED else {})
             ),
         )
 

@@ -34,10 +34,10 @@ class EmbeddingRequest(OpenAIRequest):
 
 
 class EmbeddingUsage(Contract):
-    """Always 0: replicas do not count the tokens that they embed."""
+    """Of the texts, without those that frame them; 0 where inputs are no texts."""
 
-    prompt_tokens: int = 0
-    total_tokens: int = 0
+    prompt_tokens: int
+    total_tokens: int
 
 
 class Embedding(Contract):
@@ -52,7 +52,7 @@ class EmbeddingList(Contract):
     object: Literal["list"] = "list"
     data: Sequence[Embedding]
     model: str
-    usage: EmbeddingUsage = EmbeddingUsage()
+    usage: EmbeddingUsage
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -81,10 +81,12 @@ async def _embedded(body: EmbeddingRequest, project_id: str, inference: Inferenc
 
 
 def _told(answer: bytes, body: EmbeddingRequest) -> bytes:
-    vectors: list[list[float]] = from_json(answer)["embeddings"]
+    told = from_json(answer)
+    vectors: list[list[float]] = told["embeddings"]
+    usage = EmbeddingUsage(prompt_tokens=told["num_tokens"], total_tokens=told["num_tokens"])
     encode = _base64 if body.encoding_format == "base64" else list
     data = [Embedding(index=index, embedding=encode(vector)) for index, vector in enumerate(vectors)]
-    return EmbeddingList(data=data, model=body.model).model_dump_json().encode()
+    return EmbeddingList(data=data, model=body.model, usage=usage).model_dump_json().encode()
 
 
 def _base64(vector: list[float]) -> str:

@@ -35,7 +35,7 @@ from worker.serving.device import Device
 from worker.serving.generation import CacheMemory
 from worker.serving.predictors import load_predictor
 from worker.serving.predictors.protocol import ConfiguredOperation
-from worker.serving.served import ServedModel
+from worker.serving.served import OUTPUT_KEYS, ServedModel
 
 TEXTS = ["the quick brown fox", "naïve Zoë counts 東京", "lazy", "dog " * 20]
 FEATURES: list[list[float]] = [[1.0, 2.0, 3.0, 4.0], [0.0, -1.0, 5.0, 2.0], [9.5, 0.0, 0.0, -3.25]]
@@ -131,7 +131,7 @@ def test_the_answers_are_those_of_serving(method: str, tmp_path: Path) -> None:
     assert attempt.run() == 0, attempt.last
 
     assert attempt.last == PredictedLine(num_records=len(inputs), num_errors=0)
-    [expected] = [value for key, value in online(model, operation, {"inputs": inputs}).items() if key != "model_id"]
+    expected = online(model, operation, {"inputs": inputs})[OUTPUT_KEYS[operation]]
     assert attempt.answers == [{"index": index, "output": approximately(out)} for index, out in enumerate(expected)]
 
 

@@ -24,6 +24,7 @@ from worker.data.tokenizers import begin_token, token_bytes
 from worker.export import load_model
 from worker.serving import http
 from worker.serving.asgi import Application
+from worker.serving.precision import fastest_precision
 
 TOKEN = "replica-token"
 DEADLINE_SECONDS = 20
@@ -93,7 +94,7 @@ def events_of(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
 
 
 def test_a_replica_says_that_it_lives_without_a_token(replica: str) -> None:
-    assert httpx2.get(f"http://{replica}/healthz").json() == {"status": "ok"}
+    assert httpx2.get(f"http://{replica}/healthz").json() == {"status": "ok", "precision": fastest_precision()}
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}])

@@ -16,10 +16,19 @@ from tests.contract.runs import final_checkpoint, run_here
 from tests.worker.serving import models
 from worker.data.tokenizers import begin_token
 from worker.export import LoadedModel, load_model
-from worker.models.fused import fuse
+from worker.models.encoder import MaskedLanguageModel
+from worker.models.fused import FusedEncoderAttention, fuse
 from worker.models.language_model import CausalLanguageModel
 from worker.serving.generation.caching_decoder import CachingDecoder
-from worker.serving.precision import HAS_BFLOAT16_KERNELS, Bfloat16Linear, Int8Linear, cache_type, convert, precision_of
+from worker.serving.precision import (
+    HAS_BFLOAT16_KERNELS,
+    MAX_INT8_ROWS,
+    Bfloat16Linear,
+    Int8Linear,
+    cache_type,
+    convert,
+    precision_of,
+)
 from worker.serving.predictors import load_predictor
 from worker.serving.predictors.readers import right_padded
 
@@ -107,14 +116,14 @@ def test_rows_in_bfloat16_are_the_same_to_the_last_bit_whatever_the_batch() -> N
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("num_rows", [1, 32, 33])
+@pytest.mark.parametrize("num_rows", [1, MAX_INT8_ROWS // 2, MAX_INT8_ROWS])  # of each of two texts
 @pytest.mark.parametrize("bias", [True, False])
 def test_int8_is_the_product_with_rounded_weights(num_rows: int, bias: bool) -> None:
     torch.manual_seed(0)
     layer = torch.nn.Linear(48, 30, bias=bias)
     layer.weight[3] = 0.0
     rows = torch.randn(2, num_rows, 48)
-    scale = layer.weight.abs().amax(1, keepdim=True) / 127
+    scale = (layer.weight.abs().amax(1, keepdim=True) / 127).bfloat16()
     rounded = (layer.weight / scale).nan_to_num().round() * scale
     expected = torch.nn.functional.linear(rows.bfloat16().float(), rounded, layer.bias)
     torch.testing.assert_close(Int8Linear(layer)(rows), expected, rtol=1e-2, atol=1e-2)
@@ -129,6 +138,20 @@ def test_fused_layers_compute_what_their_parts_did(tmp_path: Path) -> None:
     torch.testing.assert_close(fused(tokens), exact(tokens), rtol=1e-4, atol=1e-4)
     assert sum(isinstance(layer, torch.nn.Linear) for layer in fused.modules()) == 2 * 4 + 1  # beside the head
     assert not any(isinstance(layer, torch.nn.RMSNorm) for layer in fused.modules())
+
+
+@torch.inference_mode()
+def test_so_do_those_of_an_encoder(tmp_path: Path) -> None:
+    folder = models.masked_language_model(tmp_path / "model")
+    exact, fused = load_model(folder).module, load_model(folder).module
+    fuse(fused)
+    assert isinstance(exact, MaskedLanguageModel)
+    assert isinstance(fused, MaskedLanguageModel)
+    assert any(isinstance(layer, FusedEncoderAttention) for layer in fused.modules())
+    tokens = torch.randint(0, 100, (3, 16), generator=torch.Generator().manual_seed(0))
+    batch = {"tokens": tokens, "lengths": torch.tensor([16, 7, 1])}
+    for vectors, same, length in zip(fused.body.encode(batch), exact.body.encode(batch), (16, 7, 1), strict=True):
+        torch.testing.assert_close(vectors[:length], same[:length], rtol=1e-4, atol=1e-4)
 
 
 def answers(folder: Path, precision: Precision, inputs: list[Any]) -> list[Any]:

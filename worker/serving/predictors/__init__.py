@@ -1,6 +1,7 @@
 """Predictors: one file a method, and the explicit map from (kind, method) to each."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from app.contract.compatibility import MethodKey
@@ -9,7 +10,7 @@ from app.contract.model_folder import InputKind
 from worker.export import LoadedModel, load_model
 from worker.models.fused import fuse
 from worker.serving.errors import ModelCorrupted
-from worker.serving.precision import convert
+from worker.serving.precision import convert, precision_of
 from worker.serving.predictors.autoencoder import autoencoder
 from worker.serving.predictors.causal_language_model import causal_language_model
 from worker.serving.predictors.classification import classification
@@ -54,6 +55,9 @@ def load_predictor(folder: Path, precision: Precision = "float32") -> Predictor:
     if loaded.description.body.input is InputKind.TEXT:
         fuse(loaded.module)
         convert(loaded.module, precision)
-    if loaded.description.headless:
-        return headless(loaded)
-    return PREDICTORS[loaded.description.kind, loaded.description.method](loaded)
+    predictor = (
+        headless(loaded)
+        if loaded.description.headless
+        else PREDICTORS[loaded.description.kind, loaded.description.method](loaded)
+    )
+    return replace(predictor, precision=precision_of(loaded.module))

@@ -20,7 +20,8 @@ class BodyEmbedding:
         self._reader = reader
 
     def encode_pre(self, inputs: Sequence[Any]) -> Encoded:
-        return Encoded(self._reader.read_all(inputs))
+        rows = self._reader.read_all(inputs)
+        return Encoded(rows, num_tokens=self._reader.num_tokens(rows))
 
     def encode_core(self, values: Sequence[Any]) -> list[torch.Tensor]:
         """-> one vector [D] for each row"""

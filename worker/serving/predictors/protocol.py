@@ -12,17 +12,19 @@ from typing import Any, Protocol, Self, runtime_checkable
 from torch import Tensor
 
 from app.contract.base import Contract
-from app.contract.inference import Operation
+from app.contract.inference import Operation, Precision
 from worker.serving.batcher import BatchLimits, Row
 from worker.serving.generation import GenerativeModel
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The rows of one request; `context` is what `encode_post` needs beside their results."""
+    """The rows of one request; `context` is what `encode_post` needs beside their results. `num_tokens`: of its texts,
+    without those that frame them; 0 where inputs are no texts, and where nobody asks."""
 
     rows: list[Row]
     context: Any = None
+    num_tokens: int = 0
 
 
 class BatchedOperation(Protocol):
@@ -69,12 +71,14 @@ class SamplingModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """`method` names the model's method in messages; an operation that is None is refused."""
+    """`method` names the model's method in messages; an operation that is None is refused. `precision`: in which the
+    large layers compute."""
 
     method: str
     predict: BatchedOperation | None = None
     embed: BatchedOperation | None = None
     generate: GenerativeModel | SamplingModel | None = None
+    precision: Precision = "float32"
 
     @property
     def operations(self) -> list[Operation]:

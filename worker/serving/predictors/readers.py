@@ -25,6 +25,9 @@ class InputReader(Protocol):
     def read_all(self, inputs: Sequence[Any]) -> list[Row]:
         """One row an input. Raises InvalidInput, locating each wrong one."""
 
+    def num_tokens(self, rows: Sequence[Row]) -> int:
+        """Of the texts, without those that frame them; 0 where there are no texts."""
+
     def collate(self, values: Sequence[Any]) -> dict[str, Tensor]:
         """Values of rows -> the batch that a body encodes."""
 
@@ -42,6 +45,9 @@ class ArrayReader:
         if self._kind is InputKind.IMAGE:
             return [Row(value) for value in read_each(inputs, lambda value: read_image(value, self._shape))]
         return [Row(value) for value in read_each(inputs, lambda value: read_features(value, self._shape[0]))]
+
+    def num_tokens(self, rows: Sequence[Row]) -> int:
+        return 0
 
     def collate(self, values: Sequence[Any]) -> dict[str, Tensor]:
         """-> float [B, F] or [B, C, H, W], in the scale of the user's data: modules normalise themselves"""
@@ -64,6 +70,9 @@ class TextReader:
             row = self._frame.around(tokens, self._context_length)
             rows.append(Row(row, len(row)))
         return rows
+
+    def num_tokens(self, rows: Sequence[Row]) -> int:
+        return sum(row.length - self._frame.size for row in rows)
 
     def collate(self, values: Sequence[list[int]]) -> dict[str, Tensor]:
         return right_padded(values)

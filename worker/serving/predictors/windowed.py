@@ -58,7 +58,7 @@ class Windowed(ABC):
         stretches = [stretch for place, tokens in enumerate(tokenised) for stretch in self._stretches(place, tokens)]
         rows = [Row(stretch, len(stretch.tokens)) for stretch in stretches]
         facts = [TextFacts(len(tokens), len(text)) for tokens, text in zip(tokenised, texts, strict=True)]
-        return Encoded(rows, context=facts)
+        return Encoded(rows, context=facts, num_tokens=sum(fact.num_tokens for fact in facts))
 
     @abstractmethod
     def _stretches(self, text: int, tokens: list[int]) -> Iterator[Stretch]:
