@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument("--profile", choices=WORKLOADS, help="where the time of the bare loop goes, and nothing else")
     parser.add_argument("--write", action="store_true", help="the tables into docs/performance.md")
     options = parser.parse_args()
+    if options.quick and options.write:
+        parser.error("what --quick measures is not worth writing")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("It was ended."))  # and the contestants with it
     needed = {name for row in options.rows for name in PEERS.get(row, ())}
     if missing := sorted(name for name in needed if find_spec(name) is None):
@@ -50,8 +52,8 @@ def main() -> None:
         for name in options.rows:
             tables.append(PARTS[name](bench, scale, rounds))
             print(f"{tables[-1]}\n", flush=True)
-    if options.write:
-        write_section("training", "\n\n".join(tables))
+            if options.write:  # what is measured is kept, whatever becomes of the rest
+                write_section("training", "\n\n".join(tables))
 
 
 if __name__ == "__main__":
