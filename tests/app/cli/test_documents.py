@@ -1,4 +1,5 @@
-"""What documents tell their reader to type: commands, options, settings, calls, files and tests that there are."""
+"""What documents tell their reader to type: commands, options, settings, calls and paths that there are; and a test
+that runs it."""
 
 import json
 import re
@@ -12,7 +13,7 @@ from typer.main import get_command
 from app.cli import app
 from app.settings import Settings
 from tests.app.cli.test_commands import leaves
-from tests.support.documents import PATHS, ROOT, RUNNABLE, blocks_of
+from tests.support.documents import NOT_RUN, PATHS, ROOT, RUNNABLE, blocks_of, runnable_blocks
 from tests.support.routes import operations, pages
 
 QUOTED = re.compile(r"`([^`\n]+)`")
@@ -27,11 +28,22 @@ ALL = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 
 
 @ALL
+def test_whatever_can_be_run_is_run(path: Path) -> None:
+    tests = (ROOT / "tests" / "e2e" / "test_readme.py").read_text()
+    assert not runnable_blocks(path.name) or f'"{path.name}"' in tests
+
+
+@ALL
 def test_no_block_of_commands_goes_by_another_name(path: Path) -> None:
     others = [block for block in blocks_of(path) if block.language not in RUNNABLE]
     assert {block.language for block in others} <= {"", "json", "yaml"}
     typed = re.compile(r"^(\S+=\S+ )*(\S*/)?(pretune|python3?|pip|curl|make|docker|source) ", re.MULTILINE)
-    assert [block.code for block in others if typed.search(block.code)] == []
+    assert [block.first_line for block in others if typed.search(block.code)] == []
+
+
+def test_what_is_not_run_is_still_written() -> None:
+    written = {block.first_line for path in PATHS for block in blocks_of(path)}
+    assert NOT_RUN.keys() - written == set()
 
 
 @ALL
