@@ -26,10 +26,12 @@ class Classifier:
         torch.set_num_threads(1)
         self._loaded = load_model(folder)
         self._loaded.module.to(dtype)
+        self._dtype = dtype
 
     @torch.inference_mode()
     def __call__(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
-        logits = self._loaded.module(self._batch(inputs))
+        with torch.autocast("cpu", self._dtype, enabled=self._dtype != torch.float32):  # a mean of tokens is in float32
+            logits = self._loaded.module(self._batch(inputs))
         return [self._told(probabilities) for probabilities in logits.float().softmax(-1).tolist()]
 
     def _batch(self, inputs: Sequence[Any]) -> dict[str, torch.Tensor]:
