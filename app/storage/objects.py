@@ -9,11 +9,12 @@ import errno
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -37,36 +38,36 @@ QUICK_SECONDS = 5
 #: Patience ends it, and not their number.
 MAX_RETRIES = 1_000
 MAX_PAUSE_SECONDS = 5
+#: In the text of an error that came before anything was sent.
+UNSENT = "connection was not ready"
+UNSENT_PAUSE_SECONDS = 0.1
 LIST_PAGE = 1_000
 DEFAULT_REGION = "us-east-1"
 #: Where credentials are looked for when none are given: that of virtual machines of AWS.
 MACHINE_CREDENTIALS = "169.254.169.254"
+T = TypeVar("T")
 
 
 class ObjectStore:
     def __init__(self, url: str, patience_seconds: float) -> None:
         """`url`: s3://bucket/prefix. Transfers are tried again for `patience_seconds`."""
+        self._patience_seconds = patience_seconds
         self._bucket = _bucket(url, patience_seconds, REQUEST_SECONDS)
         self._quick = _bucket(url, QUICK_SECONDS, QUICK_SECONDS)
 
     def put(self, key: str, source: Path, heed: Callable[[], None] = unheeding) -> StoredFile:
-        sent = _Sent(source, heed)
         with _failures_told(key):
-            if sent.size_bytes <= PART_BYTES:
-                obstore.put(self._bucket, key, b"".join(sent), use_multipart=False)
-            else:
-                part_bytes = max(PART_BYTES, sent.size_bytes // MAX_PARTS)
-                obstore.put(self._bucket, key, iter(sent), chunk_size=part_bytes, max_concurrency=PARTS_AT_ONCE)
-        return sent.stored
+            return again_where_unsent(lambda: self._put(key, _Sent(source, heed)), self._patience_seconds)
 
     def fetch(self, key: str, destination: Path, heed: Callable[[], None] = unheeding) -> StoredFile:
         with self.open(key) as reader, replacing(destination) as writer:
             return copy(reader, writer, heed)
 
     def open(self, key: str) -> BinaryIO:
+        patience_seconds = self._patience_seconds
         with _failures_told(key):
-            size = obstore.head(self._bucket, key)["size"]
-        return cast("BinaryIO", io.BufferedReader(_Pieces(self._bucket, key, size), PIECE_BYTES))
+            size = again_where_unsent(lambda: obstore.head(self._bucket, key)["size"], patience_seconds)
+        return cast("BinaryIO", io.BufferedReader(_Pieces(self._bucket, key, size, patience_seconds), PIECE_BYTES))
 
     def exists(self, key: str) -> bool:
         try:
@@ -93,6 +94,14 @@ class ObjectStore:
         with _failures_told(probe):
             obstore.put(self._quick, probe, b"", use_multipart=False)
             obstore.delete(self._quick, probe)
+
+    def _put(self, key: str, sent: "_Sent") -> StoredFile:
+        if sent.size_bytes <= PART_BYTES:
+            obstore.put(self._bucket, key, b"".join(sent), use_multipart=False)
+        else:
+            part_bytes = max(PART_BYTES, sent.size_bytes // MAX_PARTS)
+            obstore.put(self._bucket, key, iter(sent), chunk_size=part_bytes, max_concurrency=PARTS_AT_ONCE)
+        return sent.stored
 
     def _pages(self, prefix: str) -> Iterator[Sequence[StoredKey]]:
         """The object of that very key, and what is below it; S3 lists in the order of keys."""
@@ -155,10 +164,11 @@ class _Sent:
 class _Pieces(io.RawIOBase):
     """An object, read a piece at a time, so that a connection which breaks costs a piece and not the whole."""
 
-    def __init__(self, bucket: S3Store, key: str, size_bytes: int) -> None:
+    def __init__(self, bucket: S3Store, key: str, size_bytes: int, patience_seconds: float) -> None:
         self._bucket = bucket
         self._key = key
         self._size_bytes = size_bytes
+        self._patience_seconds = patience_seconds
         self._at = 0
 
     def readable(self) -> bool:
@@ -180,7 +190,11 @@ class _Pieces(io.RawIOBase):
         if length <= 0:
             return 0
         with _failures_told(self._key):
-            piece = memoryview(obstore.get_range(self._bucket, self._key, start=self._at, length=length))
+            found = again_where_unsent(
+                lambda: obstore.get_range(self._bucket, self._key, start=self._at, length=length),
+                self._patience_seconds,
+            )
+        piece = memoryview(found)
         buffer[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)
@@ -205,6 +219,18 @@ def _bucket(url: str, patience_seconds: float, request_seconds: float) -> S3Stor
             "backoff": {"max_backoff": timedelta(seconds=MAX_PAUSE_SECONDS)},
         },
     )
+
+
+def again_where_unsent(ask: Callable[[], T], patience_seconds: float) -> T:
+    """The library tries again whatever breaks but this: the store closed a new connection before it was used."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            return ask()
+        except BaseError as error:
+            if UNSENT not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(UNSENT_PAUSE_SECONDS)
 
 
 def _stored_key(found: Any) -> StoredKey:

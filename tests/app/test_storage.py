@@ -5,18 +5,20 @@ import hashlib
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore.exceptions import GenericError
 from pydantic import ValidationError
 
 from app.settings import Settings
 from app.storage import ArtifactStore, FolderStore, open_store
 from app.storage import files as storage_files
-from app.storage.objects import LIST_PAGE, PART_BYTES, ObjectStore
+from app.storage.objects import LIST_PAGE, PART_BYTES, ObjectStore, again_where_unsent
 from tests.support.objects import ObjectServer, Way
 
 #: More than one part, and the last one short.
@@ -239,6 +241,24 @@ def test_a_store_that_comes_back_in_time_was_never_missed(way: Way, bucket: str,
     objects.put("a/1", source)
     assert not way.closed
     opening.join()
+
+
+@pytest.mark.parametrize(
+    ("reason", "patience_seconds", "num_asked"),
+    [("connection was not ready", 30.0, 2), ("connection was not ready", -1.0, 1), ("connection refused", 30.0, 1)],
+)
+def test_what_was_never_sent_is_tried_again(reason: str, patience_seconds: float, num_asked: int) -> None:
+    asked: list[int] = []
+
+    def ask() -> bool:
+        asked.append(1)
+        if len(asked) == 1:
+            raise GenericError(f"Generic S3 error: {reason}")
+        return True
+
+    with nullcontext() if num_asked > 1 else pytest.raises(GenericError):
+        assert again_where_unsent(ask, patience_seconds)
+    assert len(asked) == num_asked
 
 
 def test_credentials_that_the_store_refuses_are_told_with_the_remedy(
