@@ -74,7 +74,7 @@ def test_the_document_of_evaluations(sqlite_service: RunningService, tmp_path: P
     python, shell = (run(block, sqlite_service.url, tmp_path) for block in runnable_blocks("evaluation.md"))
     for told in ("accuracy: ", "calibration_error: ", "On 120 examples the accuracy of model_"):
         assert told in python, told
-    for told in ("precision", "120 examples", "better", "p = "):
+    for told in ("precision", "120 examples", "better", ", p "):
         assert told in shell, told
     assert (tmp_path / "units.npz").read_bytes().startswith(b"PK")
 
