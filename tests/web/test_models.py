@@ -103,8 +103,9 @@ def test_a_snippet_is_copied(page: Page, database: Database, store: FolderStore)
     model = make_model(database, store, name="base")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(f"/models/{model.id}")
-    page.get_by_role("button", name="Copy").first.click()
-    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    call = page.get_by_role("region", name="Call it")
+    call.get_by_role("button", name="Copy").first.click()
+    expect(call.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == page.get_by_label("curl").inner_text()
 
 
