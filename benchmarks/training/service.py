@@ -138,7 +138,7 @@ def _asked(client: Client, bench: Bench, scale: Scale) -> Iterator[Asked]:
     frozen = {"strategy": {"type": "frozen"}}
     yield Asked("classification, frozen body", tuning | {"method": {"type": "classification"}} | frozen)
     vectors = client.datasets.upload(_vectors(bench.folder), name="vectors").id
-    wide = {"type": "mlp", "hidden_widths": [32 * scale.width] * 2}
+    wide = {"type": "mlp", "hidden_widths": [8 * scale.width] * 2}
     for method in ("autoencoder", "gan"):
         spec = {"type": method, "architecture": wide}
         yield Asked(method, {"kind": "pretrain", "dataset": vectors, "method": spec, "training": STEPS})
