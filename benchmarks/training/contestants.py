@@ -117,7 +117,7 @@ def eager_lstm(assignment: Assignment, steps: int, whistle: Whistle) -> None:
         batch = data.batch(range(number * batch_size, (number + 1) * batch_size))
         logits = F.linear(layers(embedding(batch["tokens"]))[0], embedding.weight)
         loss = F.cross_entropy(logits.flatten(0, 1), batch["targets"].flatten())
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         optimizer.zero_grad()
         return batch["tokens"].numel()
@@ -156,9 +156,9 @@ def bert(**options: Any) -> Contestant:
     """A BERT of the same width and depth, to classify texts as long as they are, under Trainer."""
 
     def run(assignment: Assignment, steps: int, whistle: Whistle) -> None:
-        import transformers  # noqa: PLC0415
+        import transformers  # noqa: PLC0415  likewise
 
-        from benchmarks.training.texts import PaddedTexts, encoder_of  # noqa: PLC0415
+        from benchmarks.training.texts import PaddedTexts, encoder_of  # noqa: PLC0415  likewise
 
         shape, data = encoder_of(assignment), PaddedTexts(assignment)
         config = transformers.BertConfig(
@@ -201,7 +201,7 @@ def _train(
     **options: Any,
 ) -> None:
     """`options` are Trainer's."""
-    import transformers  # noqa: PLC0415
+    import transformers  # noqa: PLC0415  likewise
 
     class Referee(transformers.TrainerCallback):
         """Holds the training still between turns."""

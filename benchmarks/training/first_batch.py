@@ -83,8 +83,8 @@ def ours(assignment: Assignment, cache: Path, context: int, batch_size: int) -> 
 def with_datasets(assignment: Assignment, _cache: Path, context: int, batch_size: int) -> None:
     """Its cache is where the environment says."""
     import datasets  # noqa: PLC0415  imported before: here it has no time
-    from torch.utils.data import DataLoader  # noqa: PLC0415
-    from transformers import PreTrainedTokenizerFast, default_data_collator  # noqa: PLC0415
+    from torch.utils.data import DataLoader  # noqa: PLC0415  likewise
+    from transformers import PreTrainedTokenizerFast, default_data_collator  # noqa: PLC0415  likewise
 
     file = str(assignment.output_dir.parent / TOKENIZER)
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=file)  # type: ignore[no-untyped-call]
@@ -112,8 +112,8 @@ def main() -> None:
     assert isinstance(assignment.spec, PretrainSpec)
     assert isinstance(assignment.spec.method, CausalLanguageModel)
     if kind == "datasets":
-        import datasets  # noqa: PLC0415
-        import transformers  # noqa: PLC0415
+        import datasets  # noqa: PLC0415  likewise
+        import transformers  # noqa: PLC0415  likewise
 
         datasets.disable_progress_bars()
         _ = transformers.PreTrainedTokenizerFast  # names are imported when they are asked for

@@ -37,9 +37,8 @@ class JobView(Contract):
     was when the job first started, or of a batch prediction or an evaluation when it was asked for: `method` is that
     model's, and a step a record. A job of a sweep is one `fold` of a `trial`, both from 0, and has no model until one
     is asked for: promote one of its checkpoints. `attempt` counts starts. `queue_position` is 1 for the job that starts
-    next, and null for one that is not queued. `waiting_reason` tells what a queued one asks for
-    and no live trainer has. `error` tells why a job failed, or what holds a queued one back until it
-    is mended.
+    next, and null for one that is not queued. `waiting_reason` tells what a queued one asks for and no live trainer
+    has. `error` tells why a job failed, or what holds a queued one back until it is mended.
     """
 
     id: str
